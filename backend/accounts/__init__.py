@@ -1,0 +1,1 @@
+"""Accounts: tenants, users, their roles in each tenant, their devices, and logging in."""

@@ -1,0 +1,45 @@
+"""The office's pages for tenants, users, memberships and devices."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin
+
+from backend.accounts.models import Device, Membership, Tenant, User
+
+admin.site.register(User, UserAdmin)
+
+
+@admin.register(Tenant)
+class TenantAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+    """Customer organisations."""
+
+    list_display = ("slug", "name", "is_active")
+    search_fields = ("slug", "name")
+
+
+@admin.register(Membership)
+class MembershipAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+    """Who is what in which tenant."""
+
+    list_display = ("user", "tenant", "role", "is_active")
+    list_filter = ("tenant", "role", "is_active")
+    list_select_related = ("user", "tenant")
+    search_fields = ("user__username", "tenant__slug")
+    autocomplete_fields = ("user", "tenant")
+
+
+@admin.register(Device)
+class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+    """Phones; setting `revoked_at` locks one out at its next request."""
+
+    list_display = ("install_id", "user", "tenant", "platform", "app_version", "last_seen_at")
+    list_filter = ("tenant", "platform")
+    list_select_related = ("user", "tenant")
+    search_fields = ("install_id", "user__username")
+    autocomplete_fields = ("user", "tenant")
+    readonly_fields = ("created_at", "last_seen_at", "clock_skew_ms")
+
+    def has_add_permission(self, request: object) -> bool:  # noqa: ARG002  # Django calls it so
+        """Devices register themselves by logging in."""
+        return False

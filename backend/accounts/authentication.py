@@ -1,0 +1,57 @@
+"""Authentication of devices: `Authorization: Bearer <access token>`.
+
+    header -> token (signature, age) -> one query -> request.user, request.auth = DeviceSession
+
+Nothing but ids is taken from the token: a revoked device or a closed tenant is out at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rest_framework_simplejwt.authentication import JWTAuthentication
+from rest_framework_simplejwt.exceptions import AuthenticationFailed
+from rest_framework_simplejwt.tokens import AccessToken
+
+from backend.accounts.errors import TokenInvalid
+from backend.accounts.selectors import DeviceSession, load_session
+from backend.accounts.services import note_seen
+from backend.accounts.tokens import parse_token, read_claims
+from sync.clock import utc_now
+
+if TYPE_CHECKING:
+    from rest_framework.request import Request
+
+    from backend.accounts.models import User
+
+CLIENT_TIME_HEADER = "X-Client-Time"
+
+
+class DeviceJWTAuthentication(JWTAuthentication):
+    """Knows a request by its device's access token; sets `request.auth` to a `DeviceSession`."""
+
+    def authenticate(  # type: ignore[override]  # its auth is a token, ours what the token names
+        self, request: Request
+    ) -> tuple[User, DeviceSession] | None:
+        """Return the user and the session, or None when there is no bearer token.
+
+        Raises:
+            NotLoggedIn: the leaf says what is wrong.
+        """
+        raw_token = self._raw_token(request)
+        if raw_token is None:
+            return None
+        claims = read_claims(parse_token(AccessToken, raw_token))
+        session = load_session(
+            user_id=claims.user_id, tenant_id=claims.tenant_id, device_id=claims.device_id
+        )
+        client_time = request.headers.get(CLIENT_TIME_HEADER, "")
+        note_seen(session.device, client_time=client_time, now=utc_now())
+        return session.user, session
+
+    def _raw_token(self, request: Request) -> bytes | None:
+        header = self.get_header(request)
+        try:
+            return None if header is None else self.get_raw_token(header)
+        except AuthenticationFailed as error:
+            raise TokenInvalid from error

@@ -1,0 +1,107 @@
+"""Who may do what, where, and on which phone.
+
+    Tenant --< Membership >-- User      a user's role and territories in one tenant
+    Tenant --<   Device   >-- User      one installed app of one user in one tenant
+
+A user may be a member of several tenants; a device belongs to exactly one of each.
+"""
+
+from __future__ import annotations
+
+import uuid
+
+from django.contrib.auth.models import AbstractUser
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+
+
+class Role(models.TextChoices):
+    """What a member does in its tenant."""
+
+    TECHNICIAN = "technician"
+    SUPERVISOR = "supervisor"
+    DISPATCHER = "dispatcher"
+    ADMIN = "admin"
+    AUDITOR = "auditor"
+
+
+class Tenant(models.Model):
+    """One customer organisation; nothing ever crosses it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    slug = models.SlugField(max_length=64, unique=True)
+    name = models.CharField(max_length=200)
+    is_active = models.BooleanField(default=True)
+
+    class Meta:
+        ordering = ("slug",)
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class User(AbstractUser):
+    """A person; what they may do is said by their memberships, `is_staff` opens the admin."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+
+
+class Membership(models.Model):
+    """A user's place in one tenant."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=16, choices=Role)
+    territories = ArrayField(
+        models.UUIDField(),
+        default=list,
+        blank=True,
+        help_text="Ids of the territories that the member holds, separated by commas.",
+    )
+    is_active = models.BooleanField(default=True)
+
+    class Meta:
+        ordering = ("tenant", "user")
+        constraints = (
+            # Other tables' foreign keys (tenant_id, user_id) point at this one, so that a row can
+            # never name a user of another tenant.
+            models.UniqueConstraint(
+                fields=("tenant", "user"), name="accounts_membership_tenant_user_key"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(role__in=Role.values), name="accounts_membership_role_known"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.user} as {self.role} in {self.tenant}"
+
+
+class Device(models.Model):
+    """One installed app, registered to one user of one tenant.
+
+    `clock_skew_ms` is the device's clock less the server's, as last heard: kept for people to
+    read, and never used in any decision.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="devices")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="devices")
+    install_id = models.CharField(max_length=64)
+    platform = models.CharField(max_length=32)
+    app_version = models.CharField(max_length=32)
+    created_at = models.DateTimeField()
+    last_seen_at = models.DateTimeField()
+    clock_skew_ms = models.BigIntegerField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("tenant", "user", "install_id")
+        constraints = (
+            models.UniqueConstraint(
+                fields=("tenant", "user", "install_id"), name="accounts_device_install_key"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.platform} {self.install_id}"

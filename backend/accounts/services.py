@@ -1,0 +1,133 @@
+"""Writes of accounts: logging in, refreshing, and hearing from a device.
+
+    log_in   password -> membership -> device registered or updated -> session
+    refresh  refresh token -> session, as the database has it now
+
+Each may be repeated: nothing is counted, and a device is registered once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from typing import TYPE_CHECKING
+
+from django.contrib.auth import authenticate
+from django.db import transaction
+from rest_framework_simplejwt.tokens import RefreshToken
+
+from backend.accounts.errors import CredentialsInvalid, DeviceRevoked, TenantRequired
+from backend.accounts.models import Device, Membership, User
+from backend.accounts.selectors import DeviceSession, load_session, open_memberships
+from backend.accounts.tokens import parse_token, read_claims
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+SEEN_EVERY = dt.timedelta(minutes=1)  # says well enough who is out there; rarely a write
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Install:
+    """The app on a device, as it describes itself."""
+
+    install_id: str
+    platform: str
+    app_version: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """What somebody logs in with; `tenant_slug` is empty when they name none."""
+
+    username: str
+    password: str
+    tenant_slug: str = ""
+
+
+def log_in(
+    credentials: Credentials,
+    install: Install,
+    *,
+    now: dt.datetime,
+    request: HttpRequest | None = None,
+) -> DeviceSession:
+    """Return the session of a user on a device, which is registered or brought up to date.
+
+    Raises:
+        CredentialsInvalid: whatever is wrong with name, password or tenant.
+        TenantRequired: the user has several tenants and named none.
+        DeviceRevoked: this install was locked out; logging in does not undo that.
+    """
+    # Hashes one password whether or not the user exists, so that time tells nothing either.
+    user = authenticate(request, username=credentials.username, password=credentials.password)
+    if not isinstance(user, User):
+        raise CredentialsInvalid
+    membership = _choose_membership(user, credentials.tenant_slug)
+    device = _register_device(membership, install, now)
+    return DeviceSession(
+        user=user, tenant_id=membership.tenant_id, membership=membership, device=device
+    )
+
+
+def refresh(raw_token: str) -> DeviceSession:
+    """Return the session that a refresh token stands for, if it still may.
+
+    Raises:
+        NotLoggedIn: the leaf says what ended it.
+    """
+    claims = read_claims(parse_token(RefreshToken, raw_token))
+    return load_session(
+        user_id=claims.user_id, tenant_id=claims.tenant_id, device_id=claims.device_id
+    )
+
+
+def note_seen(device: Device, *, client_time: str, now: dt.datetime) -> None:
+    """Record that `device` was heard from, and its clock's skew: one UPDATE a minute at most."""
+    if now - device.last_seen_at < SEEN_EVERY:
+        return
+    changes: dict[str, object] = {"last_seen_at": now}
+    skew_ms = read_skew_ms(client_time, now)
+    if skew_ms is not None:
+        changes["clock_skew_ms"] = skew_ms
+    # Of requests that arrive together one writes; the others find that it is done.
+    Device.objects.filter(pk=device.pk, last_seen_at__lte=now - SEEN_EVERY).update(**changes)
+
+
+def read_skew_ms(client_time: str, now: dt.datetime) -> int | None:
+    """Return the client's clock less ours in ms, None for no time or no RFC 3339 time."""
+    try:
+        at = dt.datetime.fromisoformat(client_time)
+        return round((at - now) / dt.timedelta(milliseconds=1))
+    except (ValueError, TypeError, OverflowError):  # malformed; without an offset; out of range
+        return None
+
+
+def _choose_membership(user: User, slug: str) -> Membership:
+    memberships = open_memberships(user)
+    if slug:
+        memberships = [each for each in memberships if each.tenant.slug == slug]
+    if not memberships:
+        raise CredentialsInvalid
+    if len(memberships) > 1:
+        raise TenantRequired([each.tenant.slug for each in memberships])
+    return memberships[0]
+
+
+def _register_device(membership: Membership, install: Install, now: dt.datetime) -> Device:
+    changes = {
+        "platform": install.platform,
+        "app_version": install.app_version,
+        "last_seen_at": now,
+    }
+    with transaction.atomic():
+        device, _ = Device.objects.update_or_create(
+            tenant_id=membership.tenant_id,
+            user_id=membership.user_id,
+            install_id=install.install_id,
+            defaults=changes,
+            create_defaults={**changes, "created_at": now},
+        )
+        if device.revoked_at is not None:
+            raise DeviceRevoked
+    return device

@@ -1,0 +1,293 @@
+"""Environment variables: the one table, and the reader that settings use.
+
+    os.environ -> Reader.text/flag/number/names/database -> values
+                      |- a missing or bad one is noted, and a stand-in of the same kind returned
+                      `- Reader.seal() -> SystemExit that names all of them, each with its remedy
+
+A server that starts has good values for all of them. `docs/settings.md` carries `render_table()`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import os
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import dj_database_url
+from environs import Env, EnvError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+SECRET_KEY_CHARS_MIN = 50  # what Django's own key generator makes, and its deployment check asks
+SECRET_KEY_DISTINCT_MIN = 5  # the same check: fewer distinct characters are a placeholder
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+class Stage(enum.StrEnum):
+    """Which settings module is in use."""
+
+    DEMO = "demo"
+    TEST = "test"
+    PRODUCTION = "production"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Variable:
+    """One row of the table; `default` None means that it must be set.
+
+    `try_out` is the default of the demo and test stages, where it differs.
+    """
+
+    name: str
+    meaning: str
+    remedy: str
+    default: str | None
+    try_out: str | None = None
+
+    def default_in(self, stage: Stage) -> str | None:
+        """The default in `stage`, None where the variable must be set."""
+        is_lenient = stage is not Stage.PRODUCTION and self.try_out is not None
+        return self.try_out if is_lenient else self.default
+
+
+VARIABLES = (
+    Variable(
+        name="DATABASE_URL",
+        meaning="The PostgreSQL database, as a URL.",
+        remedy=(
+            "Set it to postgresql://user:password@host:5432/name. To try things out or to test, "
+            "`make serve` and `make test` start a PostgreSQL and set it."
+        ),
+        default=None,
+    ),
+    Variable(
+        name="REDIS_URL",
+        meaning="Redis or Valkey for the cache; without it each process caches in its memory.",
+        remedy="Set it to redis://host:6379/0 (or rediss://, unix://), or leave it out.",
+        default="",
+    ),
+    Variable(
+        name="SECRET_KEY",
+        meaning="Signs tokens, cursors and sessions; at least 50 characters, kept secret.",
+        remedy=(
+            "Make one with: python -c 'import secrets; print(secrets.token_urlsafe(50))' "
+            "and keep it: a new key logs every device out."
+        ),
+        default=None,
+        try_out="try-out-only-0123456789-abcdefghijklmnopqrstuvwxyz-never-in-production",
+    ),
+    Variable(
+        name="ALLOWED_HOSTS",
+        meaning="Host names that the server answers to, separated by commas.",
+        remedy="Set it to the server's public names, for example sync.example.com.",
+        default=None,
+        try_out="localhost,127.0.0.1,[::1]",
+    ),
+    Variable(
+        name="CSRF_TRUSTED_ORIGINS",
+        meaning="Origins from which the admin's forms may be sent, separated by commas.",
+        remedy="Write each with its scheme, for example https://sync.example.com.",
+        default="",
+    ),
+    Variable(
+        name="DEBUG",
+        meaning="Shows errors in full to whoever asks; never on in production.",
+        remedy="Set it to true or false; in production leave it out.",
+        default="false",
+    ),
+    Variable(
+        name="LOG_LEVEL",
+        meaning="What is logged: DEBUG, INFO, WARNING, ERROR or CRITICAL.",
+        remedy="Set it to one of these, or leave it out.",
+        default="INFO",
+    ),
+    Variable(
+        name="ACCESS_TOKEN_MINUTES",
+        meaning="Life of an access token, in minutes.",
+        remedy="Set it to a whole number of minutes, 1 to 1440.",
+        default="10",
+    ),
+    Variable(
+        name="REFRESH_TOKEN_DAYS",
+        meaning="Life of a refresh token, in days: the longest spell offline without a new login.",
+        remedy="Set it to a whole number of days, 1 to 3650.",
+        default="30",
+    ),
+    Variable(
+        name="WORKER_THREADS",
+        meaning="Requests carried out at once by one process; each thread keeps a connection.",
+        remedy="Set it to a whole number, 1 to 256.",
+        default="8",
+    ),
+    Variable(
+        name="SECURE_SSL_REDIRECT",
+        meaning="Sends plain HTTP on to HTTPS.",
+        remedy="Set it to true or false.",
+        default="true",
+        try_out="false",
+    ),
+    Variable(
+        name="SECURE_HSTS_SECONDS",
+        meaning="How long browsers are to insist on HTTPS; 0 does not ask them to.",
+        remedy="Set it to a whole number of seconds, 0 to 63072000.",
+        default="3600",
+        try_out="0",
+    ),
+)
+BY_NAME = {variable.name: variable for variable in VARIABLES}
+
+
+class SettingsInvalid(SystemExit):
+    """The server cannot start; the message is for whoever started it, so there is no traceback."""
+
+
+class Reader:
+    """Reads variables for one stage, and notes what is wrong instead of stopping at the first."""
+
+    def __init__(self) -> None:
+        self._env = Env()
+        self._problems: dict[str, str] = {}
+        self.names_read: set[str] = set()
+
+    def text(self, name: str, stage: Stage = Stage.PRODUCTION, *, chars_min: int = 0) -> str:
+        """The text in `name`."""
+
+        def parse(default: str) -> str:
+            value = self._env.str(name, default).strip()
+            if len(value) < chars_min:
+                problem = f"is too short: {len(value)} characters, at least {chars_min} are needed"
+                raise ValueError(problem)
+            if chars_min and len(set(value)) < SECRET_KEY_DISTINCT_MIN:
+                problem = "is a placeholder: it repeats too few characters"
+                raise ValueError(problem)
+            return value
+
+        return self._read(name, stage, parse, "0" * chars_min)
+
+    def choice(self, name: str, choices: tuple[str, ...]) -> str:
+        """One of `choices`, in whatever case it was written."""
+
+        def parse(default: str) -> str:
+            value = self._env.str(name, default).strip().upper()
+            if value not in choices:
+                problem = f"is {value!r}, which is none of {', '.join(choices)}"
+                raise ValueError(problem)
+            return value
+
+        return self._read(name, Stage.PRODUCTION, parse, choices[0])
+
+    def flag(self, name: str, stage: Stage = Stage.PRODUCTION) -> bool:
+        """True or false."""
+        return self._read(name, stage, lambda default: self._env.bool(name, default), False)  # noqa: FBT003
+
+    def number(
+        self, name: str, stage: Stage = Stage.PRODUCTION, *, minimum: int, maximum: int
+    ) -> int:
+        """A whole number between `minimum` and `maximum`, both included."""
+
+        def parse(default: str) -> int:
+            value = self._env.int(name, int(default))
+            if not minimum <= value <= maximum:
+                problem = f"is {value}, which is not between {minimum} and {maximum}"
+                raise ValueError(problem)
+            return value
+
+        return self._read(name, stage, parse, minimum)
+
+    def names(
+        self, name: str, stage: Stage = Stage.PRODUCTION, *, prefixes: tuple[str, ...] = ("",)
+    ) -> list[str]:
+        """A list that was written with commas, without its empty places."""
+
+        def parse(default: str) -> list[str]:
+            given = self._env.str(name, default).split(",")
+            values = [value.strip() for value in given if value.strip()]
+            bad = [value for value in values if not value.startswith(prefixes)]
+            if bad:
+                problem = f"has {bad[0]!r}, which does not start with {' or '.join(prefixes)}"
+                raise ValueError(problem)
+            if BY_NAME[name].default is None and not values:
+                problem = "is empty"
+                raise ValueError(problem)
+            return values
+
+        return self._read(name, stage, parse, [])
+
+    def url(self, name: str, *, schemes: tuple[str, ...]) -> str:
+        """A URL with one of `schemes`, or nothing where the variable was left out."""
+
+        def parse(default: str) -> str:
+            value = self._env.str(name, default).strip()
+            scheme = value.partition("://")[0]
+            if value and scheme not in schemes:
+                problem = f"starts with {scheme[:20]!r}, which is none of {', '.join(schemes)}"
+                raise ValueError(problem)
+            return value
+
+        return self._read(name, Stage.PRODUCTION, parse, "")
+
+    def database(self, name: str) -> dict[str, Any]:
+        """Django's description of the database: one kept, health-checked connection a thread."""
+
+        def parse(_: str) -> dict[str, Any]:
+            url = self._env.str(name).strip()
+            scheme = url.partition("://")[0]
+            if scheme not in {"postgres", "postgresql"}:
+                problem = (
+                    f"is no PostgreSQL URL (it starts with {scheme[:20]!r}), "
+                    "and PostgreSQL is the only database that the server runs on"
+                )
+                raise ValueError(problem)
+            return dict(dj_database_url.parse(url, conn_max_age=None, conn_health_checks=True))
+
+        return self._read(name, Stage.PRODUCTION, parse, {})
+
+    def refuse(self, name: str, problem: str) -> None:
+        """Note that `name` has a good value which this stage cannot take."""
+        self._problems.setdefault(name, problem)
+
+    def seal(self) -> None:
+        """Stop the start when anything was wrong.
+
+        Raises:
+            SettingsInvalid: naming every missing or bad variable with its remedy.
+        """
+        if not self._problems:
+            return
+        lines = [
+            f"  {name} {problem}.\n    {BY_NAME[name].remedy}"
+            for name, problem in self._problems.items()
+        ]
+        title = "The server cannot start: these environment variables need attention."
+        message = "\n".join([title, *lines, "docs/settings.md lists them all."])
+        raise SettingsInvalid(message)
+
+    def _read(self, name: str, stage: Stage, parse: Callable[[str], T], stand_in: T) -> T:
+        default = BY_NAME[name].default_in(stage)
+        self.names_read.add(name)
+        if default is None and not os.environ.get(name, "").strip():
+            self._problems[name] = "is not set"
+            return stand_in
+        try:
+            return parse(default or "")
+        except EnvError:
+            self._problems[name] = f"cannot be read: {os.environ[name]!r}"
+        except ValueError as error:
+            self._problems[name] = str(error)
+        return stand_in
+
+
+def render_table() -> str:
+    """The table as Markdown, as `docs/settings.md` has it."""
+    lines = ["| variable | meaning | default | needed |", "|---|---|---|---|"]
+    for each in VARIABLES:
+        default = f"`{each.default}`" if each.default else "none"
+        if each.try_out is not None:
+            default += "; demo and test have their own"
+        is_needed = each.default is None
+        needed = "no" if not is_needed else "always" if each.try_out is None else "production"
+        lines.append(f"| `{each.name}` | {each.meaning} | {default} | {needed} |")
+    return "\n".join(lines)

@@ -1,0 +1,34 @@
+"""Every address of the server.
+
+    /api/v1/auth/   logging in            /api/v1/        sync and the domain's collections
+    /api/schema/    OpenAPI 3.1           /api/docs/      the same, to read and to try
+    /admin/         the office
+
+Under /api/ every error is a problem document, also those of addresses that do not exist.
+"""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import include, path, re_path
+from django.views.generic import RedirectView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from backend import error_pages
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="docs")),
+    path("admin/", admin.site.urls),
+    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("api/v1/auth/", include("backend.accounts.urls")),
+    path("api/v1/", include("sync.api.urls")),
+    # Last: without it, DEBUG answers unknown addresses with a page, and a POST that lacks its
+    # slash with an exception.
+    re_path(r"^api/(?!docs$|schema$)", error_pages.unknown_address),
+]
+
+handler400 = error_pages.bad_request
+handler403 = error_pages.permission_denied
+handler404 = error_pages.not_found
+handler500 = error_pages.server_error
