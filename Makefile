@@ -1,0 +1,69 @@
+# Everything a developer does here. `make` lists it; the machine needs Python ≥ 3.11, git and make.
+#
+#   make test ARGS="-k push"      ARGS goes to the command of the target
+#   make serve PORT=8001          another port
+#   make PYTHON=python3.12 …      another Python for .venv
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+PY := $(BIN)/python
+SOURCES := backend sync clients/python_sdk/src
+CHECKED := $(SOURCES) $(wildcard tests loadtests) manage.py
+WITH_STACK := $(PY) -m backend.devstack run --fast --
+PORT ?= 8000
+ARGS ?=
+export PYTHON PORT
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-9s\033[0m %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: install
+install: ## Make .venv with the pinned packages (every target does it when needed)
+	@requirements/install.sh
+
+.PHONY: demo
+demo: install ## Show the whole story: two phones, no network, conflicts, one truth
+	@$(PY) -m backend.demo $(ARGS)
+
+.PHONY: serve
+serve: install ## Run the server with demo data on http://127.0.0.1:8000 (PORT=…, ARGS="--data DIR")
+	@$(PY) -m backend.devstack serve $(ARGS)
+
+.PHONY: test
+test: install ## Run the tests on a real PostgreSQL and Valkey (ARGS="-k …")
+	@$(WITH_STACK) $(PY) -m pytest $(ARGS)
+
+# In order of slowness; each line says by itself what is wrong.
+.PHONY: check
+check: install ## All that CI runs: format, lint, types, layers, migrations, spelling, tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/codespell $(CHECKED) docs *.md Makefile
+	$(BIN)/lint-imports
+	$(BIN)/deptry .
+	DJANGO_SETTINGS_MODULE=backend.settings.test $(WITH_STACK) $(PY) manage.py makemigrations --check --dry-run
+	$(BIN)/mypy $(CHECKED)
+	$(WITH_STACK) $(PY) -m pytest $(ARGS)
+
+.PHONY: format
+format: install ## Format the code and fix what ruff can fix
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# uv.lock is not committed: names of package indexes would be in it. Pins move only where they
+# must; ARGS=--upgrade moves all of them.
+.PHONY: lock
+lock: install ## Write requirements/*.lock anew from pyproject.toml (ARGS=--upgrade for new versions)
+	$(BIN)/uv export -q $(ARGS) --all-packages --all-groups --no-emit-workspace --no-header -o requirements/dev.lock
+	$(BIN)/uv export -q --package fieldsync-server --no-default-groups --no-emit-workspace --no-header -o requirements/server.lock
+
+.PHONY: clean
+clean: ## Remove .venv, caches and build output
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,106 @@
+"""Our web server as a real child process, with any number of workers.
+
+    start_server(environ=stack.environ, log=stack.folder / "server.log") -> .url, .stop(), .kill()
+
+"Ready" is any HTTP answer, an error as well: whether the application is healthy is for its
+callers to judge.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from backend.devstack.listeners import HOST, Listener
+from backend.devstack.processes import Child, start_child
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+ROOT = Path(__file__).parents[2]  # the checkout: `backend` and `sync` are imported from here
+READY_PATH = "/api/v1/sync/limits"
+READY_S_MAX = 60.0  # importing everything takes about 2 s, more on a busy machine
+ANSWER_S_MAX = 5.0
+GRACEFUL_S_MAX = 5  # an open event stream would otherwise keep the server for ever
+APPLICATION = "backend.asgi:application"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A running web server."""
+
+    url: str
+    port: int
+    child: Child
+
+    def stop(self) -> None:
+        """Finish open requests, then end; KILL after a bounded wait."""
+        self.child.stop(grace_s=GRACEFUL_S_MAX * 2)
+
+    def kill(self) -> None:
+        """End it in the middle of whatever it does, workers too."""
+        self.child.stop(signal.SIGKILL)
+
+
+def start_server(  # noqa: PLR0913  # each is a separate decision of the caller
+    *,
+    environ: Mapping[str, str],
+    log: Path,
+    host: str = HOST,
+    port: int = 0,
+    workers: int = 1,
+    application: str = APPLICATION,
+    options: Sequence[str] = (),
+) -> Server:
+    """Start the web server and wait until it answers.
+
+    Args:
+        environ: variables laid over ours.
+        log: file that takes what it prints.
+        host: address to listen on.
+        port: 0 for any free one.
+        workers: number of worker processes.
+        application: the ASGI application, as `module:name`.
+        options: further options of uvicorn.
+
+    Raises:
+        PortTaken: somebody else listens on `port`.
+        StartFailed: it ended or gave no answer in time.
+    """
+
+    def launch(chosen: int) -> Child:
+        return start_child(
+            name="the web server",
+            command=[
+                *(sys.executable, "-m", "uvicorn", application),
+                *("--host", host, "--port", str(chosen), "--workers", str(workers)),
+                *("--timeout-graceful-shutdown", str(GRACEFUL_S_MAX), *options),
+            ],
+            environ={**os.environ, **environ},
+            log=log,
+            cwd=ROOT,
+        )
+
+    def answers(chosen: int) -> bool:
+        return _answers_http(host, chosen)
+
+    listener = Listener(launch=launch, answers=answers, ready_s_max=READY_S_MAX, host=host)
+    child, port = listener.start(port)
+    return Server(url=f"http://{host}:{port}", port=port, child=child)
+
+
+def _answers_http(host: str, port: int) -> bool:
+    connection = http.client.HTTPConnection(host, port, timeout=ANSWER_S_MAX)
+    try:
+        connection.request("GET", READY_PATH)
+        connection.getresponse().read()
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+    return True
