@@ -1,0 +1,1 @@
+"""Fieldsync's reusable Django app: push, pull and the change feed, with no word of any domain."""

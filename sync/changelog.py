@@ -1,0 +1,291 @@
+"""The change log: what the feed says of every row, and to whom. Owns stream, change and entry.
+
+    append    one statement, the last before COMMIT: bump the head, write changes and entries
+    read_page what a scope set sees between two seqs, from one snapshot
+
+The stream's row lock is the proof that the feed has no gaps: seqs become visible in their order,
+and a rollback leaves no hole. So nothing slow happens after it is taken.
+
+Facts (a row's scopes, its tombstone) are read before that lock. A row that hands its scopes down
+may move meanwhile; every such move counts up `moves`, and `append` writes only if the count is
+still what it was when the facts were read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from django.db import connection
+
+from sync.types import Change, ChangeOp, RowKey
+from sync.wire import PulledChange, digest, encode
+
+if TYPE_CHECKING:
+    import datetime
+    from uuid import UUID
+
+_FACTS = """
+SELECT s.moves, c.collection, c.row_id, c.op, c.version, c.scopes
+FROM sync_stream s LEFT JOIN (
+    SELECT c.* FROM unnest(%(collections)s::text[], %(ids)s::text[]) AS k(collection, row_id)
+    JOIN sync_change c ON c.tenant_id = %(tenant)s
+        AND c.collection = k.collection AND c.row_id = k.row_id
+) c ON true
+WHERE s.tenant_id = %(tenant)s
+"""
+
+_PAYLOADS = """
+SELECT c.collection, c.row_id, c.version, c.payload, c.scopes
+FROM unnest(%(collections)s::text[], %(ids)s::text[]) AS k(collection, row_id)
+JOIN sync_change c ON c.tenant_id = %(tenant)s
+    AND c.collection = k.collection AND c.row_id = k.row_id AND c.op = 'upsert'
+"""
+
+_APPEND = """
+WITH bump AS (
+    UPDATE sync_stream SET head = head + %(seqs)s, moves = moves + %(moved)s
+    WHERE tenant_id = %(tenant)s AND moves = %(moves)s
+    RETURNING head - %(seqs)s AS base
+), given AS MATERIALIZED (
+    SELECT bump.base, g.* FROM bump, json_to_recordset(%(changes)s::json) AS g(
+        n int, collection text, row_id text, op text, version bigint, payload text,
+        digest bigint, scopes text[], left_scopes text[])
+), changed AS (
+    INSERT INTO sync_change (tenant_id, collection, row_id, seq, op, version, payload, digest,
+                             scopes, device_id, changed_at)
+    SELECT %(tenant)s, collection, row_id, base + n, op, version, payload, digest,
+           scopes, %(device)s, %(now)s
+    FROM given
+    ON CONFLICT (tenant_id, collection, row_id) DO UPDATE SET
+        seq = excluded.seq, op = excluded.op, version = excluded.version,
+        payload = excluded.payload, digest = excluded.digest, scopes = excluded.scopes,
+        device_id = excluded.device_id, changed_at = excluded.changed_at
+), entered AS (
+    INSERT INTO sync_entry (tenant_id, scope, collection, row_id, seq, op)
+    SELECT %(tenant)s, scope, collection, row_id, seq, op FROM (
+        SELECT unnest(scopes) AS scope, collection, row_id, base + n AS seq, op FROM given
+        UNION ALL
+        SELECT unnest(left_scopes), collection, row_id, base + n - 1, 'scope_exit' FROM given
+    ) AS line
+    ON CONFLICT (tenant_id, scope, collection, row_id) DO UPDATE SET
+        seq = excluded.seq, op = excluded.op
+)
+SELECT base FROM bump
+"""
+
+_PAGE = """
+WITH line AS (
+    SELECT DISTINCT ON (e.seq) e.seq, e.op, e.collection, e.row_id
+    FROM unnest(%(scopes)s::text[]) AS held(scope)
+    CROSS JOIN LATERAL (
+        SELECT seq, op, collection, row_id FROM sync_entry
+        WHERE tenant_id = %(tenant)s AND scope = held.scope
+            AND seq > %(after)s AND seq <= %(until)s
+            AND (%(collections)s::text[] IS NULL OR collection = ANY(%(collections)s))
+        ORDER BY seq LIMIT %(limit)s
+    ) AS e
+    ORDER BY e.seq LIMIT %(limit)s
+)
+SELECT line.seq, line.op, line.collection, line.row_id, c.version, c.payload, c.device_id
+FROM line LEFT JOIN sync_change c ON c.tenant_id = %(tenant)s
+    AND c.collection = line.collection AND c.row_id = line.row_id AND line.op <> 'scope_exit'
+ORDER BY line.seq
+"""
+
+_STREAM = "SELECT epoch, head, floor FROM sync_stream WHERE tenant_id = %s"
+_LOCK = "SELECT moves FROM sync_stream WHERE tenant_id = %s FOR NO KEY UPDATE"
+_OPEN = """
+INSERT INTO sync_stream (tenant_id, epoch, head, floor, moves) VALUES (%s, %s, 0, 0, 0)
+ON CONFLICT DO NOTHING
+"""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """What the log holds of one row."""
+
+    op: ChangeOp
+    version: int
+    scopes: frozenset[str]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the log holds of some rows, and the stream's count of moves at that moment."""
+
+    moves: int
+    rows: dict[RowKey, Fact]
+
+    def scopes(self, key: RowKey) -> frozenset[str]:
+        """Return the scopes that the row is in; none if it does not exist."""
+        fact = self.rows.get(key)
+        return fact.scopes if fact and fact.op is ChangeOp.UPSERT else frozenset()
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRow:
+    """A row as the log holds it, JSON and all."""
+
+    version: int
+    payload: str
+    scopes: frozenset[str]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class StreamState:
+    """One tenant's stream at a moment."""
+
+    epoch: UUID
+    head: int
+    floor: int
+
+
+def append(
+    tenant_id: UUID,
+    changes: Sequence[Change],
+    *,
+    moves: int,
+    device_id: UUID | None,
+    now: datetime.datetime,
+    is_move: bool = False,
+) -> bool:
+    """Write `changes` to the feed in their order; the last statement before COMMIT.
+
+    Returns False, with nothing written, when scopes moved since `moves` was read.
+    """
+    lines, seqs = _number(changes)
+    parameters = {
+        "tenant": tenant_id,
+        "seqs": seqs,
+        "moved": int(is_move),
+        "moves": moves,
+        "changes": encode(lines).decode(),
+        "device": device_id,
+        "now": now,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_APPEND, parameters)
+        return cursor.fetchone() is not None
+
+
+def read_payloads(tenant_id: UUID, keys: Iterable[RowKey]) -> dict[RowKey, StoredRow]:
+    """Return the rows that `keys` name, as they are stored; deleted ones are left out."""
+    with connection.cursor() as cursor:
+        cursor.execute(_PAYLOADS, _key_parameters(tenant_id, keys))
+        return {
+            RowKey(collection, row_id): StoredRow(
+                version=version, payload=payload, scopes=frozenset(scopes)
+            )
+            for collection, row_id, version, payload, scopes in cursor.fetchall()
+        }
+
+
+def read_facts(tenant_id: UUID, keys: Iterable[RowKey]) -> Facts:
+    """Return what the log holds of `keys`, in one statement; opens a new tenant's stream."""
+    with connection.cursor() as cursor:
+        cursor.execute(_FACTS, _key_parameters(tenant_id, keys))
+        found = cursor.fetchall()
+        if not found:
+            cursor.execute(_OPEN, [tenant_id, uuid.uuid4()])
+            return Facts(moves=0, rows={})
+    rows = {
+        RowKey(collection, row_id): Fact(
+            op=ChangeOp(op), version=version, scopes=frozenset(scopes)
+        )
+        for _, collection, row_id, op, version, scopes in found
+        if collection is not None
+    }
+    return Facts(moves=found[0][0], rows=rows)
+
+
+def lock_stream(tenant_id: UUID) -> None:
+    """Take the stream's lock: from here on no scope moves until COMMIT."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LOCK, [tenant_id])
+
+
+def read_stream(tenant_id: UUID) -> StreamState:
+    """Return the tenant's stream; opens it if the tenant is new."""
+    with connection.cursor() as cursor:
+        cursor.execute(_STREAM, [tenant_id])
+        found = cursor.fetchone()
+        if found is None:
+            cursor.execute(_OPEN, [tenant_id, uuid.uuid4()])
+            cursor.execute(_STREAM, [tenant_id])
+            found = cursor.fetchone()
+    epoch, head, floor = found
+    return StreamState(epoch=epoch, head=head, floor=floor)
+
+
+def read_page(
+    tenant_id: UUID,
+    scopes: Iterable[str],
+    *,
+    collections: Collection[str],
+    after: int,
+    until: int,
+    limit: int,
+    device_id: UUID | None,
+) -> list[PulledChange]:
+    """Return up to `limit` changes with `after` < seq <= `until`, in order of seq.
+
+    A change in several of the scopes is there once. `collections` narrows it; empty means all. `until` must be a head that was read before.
+    """
+    parameters = {
+        "tenant": tenant_id,
+        "scopes": sorted(scopes),
+        "collections": sorted(collections) or None,
+        "after": after,
+        "until": until,
+        "limit": limit,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_PAGE, parameters)
+        return [_pulled(line, device_id) for line in cursor.fetchall()]
+
+
+def _key_parameters(tenant_id: UUID, keys: Iterable[RowKey]) -> dict[str, Any]:
+    wanted = list(keys)
+    return {
+        "tenant": tenant_id,
+        "collections": [key.collection for key in wanted],
+        "ids": [key.id for key in wanted],
+    }
+
+
+def _number(changes: Sequence[Change]) -> tuple[list[dict[str, Any]], int]:
+    """Give each change its seq, counted from the head; what a row leaves comes one before it."""
+    lines: list[dict[str, Any]] = []
+    seqs = 0
+    for change in changes:
+        seqs += 2 if change.left else 1
+        lines.append(
+            {
+                "n": seqs,
+                "collection": change.key.collection,
+                "row_id": change.key.id,
+                "op": change.op,
+                "version": change.version,
+                "payload": change.payload,
+                "digest": digest(change.payload, change.version),
+                "scopes": sorted(change.scopes),
+                "left_scopes": sorted(change.left),
+            }
+        )
+    return lines, seqs
+
+
+def _pulled(line: tuple[Any, ...], device_id: UUID | None) -> PulledChange:
+    seq, op, collection, row_id, version, payload, changed_by = line
+    return PulledChange(
+        seq=seq,
+        op=ChangeOp(op),
+        collection=collection,
+        id=row_id,
+        version=version,
+        is_own=device_id is not None and changed_by == device_id,
+        payload=payload if op == ChangeOp.UPSERT else None,
+    )

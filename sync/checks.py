@@ -1,0 +1,41 @@
+"""System checks: misconfiguration that would cost data is found before the first request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, register
+
+from sync.registry import ranked_collections
+
+
+@register(Tags.database)
+def check_database(**_: Any) -> list[CheckMessage]:
+    """The server's database is PostgreSQL: others ignore row locks in silence."""
+    engine = settings.DATABASES["default"]["ENGINE"]
+    if engine.endswith("postgresql"):
+        return []
+    return [
+        Error(
+            f"Fieldsync needs PostgreSQL 15 or newer, not {engine}.",
+            hint="Set DATABASE_URL=postgresql://…; SQLite ignores row locks in silence.",
+            id="sync.E001",
+        )
+    ]
+
+
+@register()
+def check_collections(**_: Any) -> list[CheckMessage]:
+    """Every collection compiles, and its parent is one of its references."""
+    found: list[CheckMessage] = []
+    for name, collection in ranked_collections().items():
+        if collection.parent and collection.parent_collection is None:
+            found.append(
+                Error(
+                    f"collection {name!r}: parent {collection.parent!r} is no reference field.",
+                    hint="Name the TenantForeignKey whose row hands its scopes down.",
+                    id="sync.E002",
+                )
+            )
+    return found

@@ -1,0 +1,56 @@
+"""The app's settings: the `SYNC` dict of the project, over these defaults.
+
+Every number has its unit in its name; `docs/settings.md` lists them with reasons.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from django.conf import settings
+from django.core.signals import setting_changed
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SyncSettings:
+    """All settings of the app, resolved."""
+
+    actor_resolver: str = ""  # dotted path: (rest_framework Request) -> types.Actor
+    push_rows_max: int = 1_000  # rows a push; a push is one transaction and one report
+    body_bytes_max: int = 8 * 1024 * 1024  # decoded body
+    compressed_body_bytes_max: int = 4 * 1024 * 1024  # as it comes over the link
+    pull_page_rows_max: int = 1_000  # changes a page
+    pull_page_rows_default: int = 500
+    json_depth_max: int = 16  # deepest nesting of a body; parsers recurse
+    key_chars_max: int = 255  # Idempotency-Key
+    lock_wait_ms: int = 2_000  # a twin for its key, a push for a row that another one holds
+    transaction_tries_max: int = 4  # the first and three more after deadlock or lock time-out
+    cursor_key: str = ""  # secret for signing cursors; SECRET_KEY when empty
+
+
+def _load() -> SyncSettings:
+    given: dict[str, Any] = {k.lower(): v for k, v in getattr(settings, "SYNC", {}).items()}
+    return SyncSettings(**{"cursor_key": settings.SECRET_KEY, **given})
+
+
+_cached: list[SyncSettings] = []
+
+
+def sync_settings() -> SyncSettings:
+    """Return the settings, read once.
+
+    Raises:
+        TypeError: `SYNC` has a name that does not exist.
+    """
+    if not _cached:
+        _cached.append(_load())
+    return _cached[0]
+
+
+def _forget(*, setting: str, **_: object) -> None:
+    if setting in {"SYNC", "SECRET_KEY"}:
+        _cached.clear()
+
+
+setting_changed.connect(_forget)  # django.test.override_settings

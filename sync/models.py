@@ -1,0 +1,116 @@
+"""The engine's own tables.
+
+    Stream    one row a tenant: head, the whole state of its feed
+    ChangeRow the newest state of each row, rendered once
+    Entry     who may see it: one narrow line per row and scope
+    Receipt   idempotency keys and the answers given for them
+
+Everything is keyed by tenant first. No foreign key points at a stream: it is the hottest row.
+"""
+
+from __future__ import annotations
+
+import uuid
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+
+
+class Stream(models.Model):
+    """A tenant's feed: `head` is the seq of its newest change, `floor` that of the last pruned.
+
+    `moves` counts the transactions in which a row with heirs changed scopes (see `batch`).
+    """
+
+    tenant_id = models.UUIDField(primary_key=True)
+    epoch = models.UUIDField(default=uuid.uuid4)
+    head = models.BigIntegerField(default=0)
+    floor = models.BigIntegerField(default=0)
+    moves = models.BigIntegerField(default=0)
+
+    class Meta:
+        db_table = "sync_stream"
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(head__gte=models.F("floor"), floor__gte=0),
+                name="sync_stream_floor_below_head",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.tenant_id} at {self.head}"
+
+
+class ChangeRow(models.Model):
+    """The newest change of one row; `payload` is its JSON as it goes on the wire."""
+
+    pk = models.CompositePrimaryKey("tenant_id", "collection", "row_id")
+    tenant_id = models.UUIDField()
+    collection = models.CharField(max_length=64)
+    row_id = models.CharField(max_length=64)
+    seq = models.BigIntegerField()
+    op = models.CharField(max_length=12)
+    version = models.BigIntegerField()
+    payload = models.TextField(null=True)  # noqa: DJ001  # a tombstone has none, not an empty one
+    digest = models.BigIntegerField()
+    scopes = ArrayField(models.CharField(max_length=80))
+    device_id = models.UUIDField(null=True)
+    changed_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "sync_change"
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(payload__isnull=False, op="upsert")
+                | models.Q(payload__isnull=True, op="delete"),
+                name="sync_change_payload_fits_op",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.seq} {self.op} {self.collection}/{self.row_id}@{self.version}"
+
+
+class Entry(models.Model):
+    """A row's line in one scope of the feed; `op` scope_exit says that it left that scope."""
+
+    pk = models.CompositePrimaryKey("tenant_id", "scope", "collection", "row_id")
+    tenant_id = models.UUIDField()
+    scope = models.CharField(max_length=80)
+    collection = models.CharField(max_length=64)
+    row_id = models.CharField(max_length=64)
+    seq = models.BigIntegerField()
+    op = models.CharField(max_length=12)
+
+    class Meta:
+        db_table = "sync_entry"
+        indexes = [models.Index(fields=["tenant_id", "scope", "seq"], name="sync_entry_feed")]
+
+    def __str__(self) -> str:
+        return f"{self.scope} {self.seq} {self.op} {self.collection}/{self.row_id}"
+
+
+class Receipt(models.Model):
+    """One idempotency key of one holder (a device, or a user without one) and its answer.
+
+    `status` is null only inside the transaction that carries the push out.
+    """
+
+    tenant_id = models.UUIDField()
+    holder_id = models.UUIDField()
+    key = models.CharField(max_length=255)
+    fingerprint = models.BinaryField(max_length=32)
+    status = models.SmallIntegerField(null=True)
+    answer = models.BinaryField(null=True)
+    created_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        db_table = "sync_request"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant_id", "holder_id", "key"], name="sync_request_key_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key} -> {self.status}"

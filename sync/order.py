@@ -1,0 +1,91 @@
+"""In which order mutations are decided, and which of them stand or fall together. Pure.
+
+    first   creates and updates, parents before what refers to them
+    then    deletes, the other way round, so that a parent goes after its children
+
+Mutations of one row keep the order given. That nothing is deleted before everything else was
+decided makes existence grow only: a group that falls can take others with it, never save one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sync.types import Mutation, Op, Policy, RowKey
+
+Ranks = Mapping[str, int]  # collection -> rank; what is referred to ranks lower
+SelfReferences = Mapping[str, Sequence[str]]  # collection -> fields that name rows of its own
+
+
+def dependency_order(
+    mutations: Sequence[Mutation], ranks: Ranks, self_references: SelfReferences
+) -> list[Mutation]:
+    """Return the mutations in the order in which they are to be decided."""
+    rows = _by_row(mutations)
+    depths = _depths(rows, self_references)
+    grown: list[tuple[tuple[int, int, int], Mutation]] = []
+    ended: list[tuple[tuple[int, int, int], Mutation]] = []
+    for key, of_row in rows.items():
+        rank, depth, first = ranks[key.collection], depths.get(key, 0), of_row[0].index
+        is_ended = False
+        for mutation in of_row:
+            is_ended = is_ended or mutation.op is Op.DELETE
+            if is_ended:
+                ended.append(((-rank, -depth, first), mutation))
+            else:
+                grown.append(((rank, depth, first), mutation))
+    return [mutation for half in (grown, ended) for _, mutation in sorted(half, key=_place)]
+
+
+def groups(mutations: Sequence[Mutation], policy: Policy) -> dict[int, str]:
+    """Return the group of each mutation, by index; groups that touch the same row are one."""
+    if policy is Policy.ALL_OR_NOTHING:
+        return dict.fromkeys((mutation.index for mutation in mutations), "")
+    root: dict[str, str] = {}
+
+    def find(name: str) -> str:
+        while root.setdefault(name, name) != name:
+            root[name] = root[root[name]]
+            name = root[name]
+        return name
+
+    for mutation in mutations:
+        if mutation.group is not None:
+            root[find(f"group:{mutation.group}")] = find(_row_name(mutation))
+    return {mutation.index: find(_row_name(mutation)) for mutation in mutations}
+
+
+def _row_name(mutation: Mutation) -> str:
+    return f"row:{mutation.collection}/{mutation.id}"
+
+
+def _place(item: tuple[tuple[int, int, int], Mutation]) -> tuple[int, int, int, int]:
+    return *item[0], item[1].index
+
+
+def _by_row(mutations: Sequence[Mutation]) -> dict[RowKey, list[Mutation]]:
+    rows: dict[RowKey, list[Mutation]] = {}
+    for mutation in mutations:
+        rows.setdefault(mutation.key, []).append(mutation)
+    return rows
+
+
+def _depths(
+    rows: Mapping[RowKey, Sequence[Mutation]], self_references: SelfReferences
+) -> dict[RowKey, int]:
+    """Return how many rows of its own collection each row of the batch hangs below."""
+    above: dict[RowKey, RowKey] = {}
+    for key, of_row in rows.items():
+        for field in self_references.get(key.collection, ()):
+            target = of_row[0].data.get(field)
+            if isinstance(target, str):
+                above[key] = RowKey(key.collection, target)
+    depths: dict[RowKey, int] = {}
+    for key in above:
+        trail = [key]
+        while trail[-1] in above and trail[-1] not in depths and len(trail) <= len(above):
+            trail.append(above[trail[-1]])
+        base = depths.get(trail[-1], 0)
+        for step, passed in enumerate(reversed(trail[:-1]), start=1):
+            depths.setdefault(passed, base + step)
+    return depths

@@ -1,0 +1,102 @@
+"""Receipts: each idempotency key is carried out once, and its answer kept. Owns sync_request.
+
+    claim --> None            the key is ours: carry the push out, then `keep` the answer
+          `-> Answer          somebody finished it before: give the same answer again
+
+The claim is an INSERT on a unique column in the same transaction as the effects. A twin waits for
+the first on that index; when the first rolls back, the twin has the key.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from django.db import OperationalError, connection
+from psycopg import errors as pg_errors
+
+from sync.conf import sync_settings
+from sync.errors import KeyReused, ReceiptMissing, RequestInFlight
+from sync.models import Receipt
+
+if TYPE_CHECKING:
+    import datetime
+    from uuid import UUID
+
+    from sync.types import Actor
+
+_CLAIM = """
+INSERT INTO sync_request (tenant_id, holder_id, key, fingerprint, created_at)
+SELECT %s, %s, %s, %s, %s FROM set_config('lock_timeout', %s, true)
+ON CONFLICT (tenant_id, holder_id, key) DO NOTHING
+"""  # the time-out holds for every lock of the transaction, and is set before the first wait
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a push was answered: an HTTP status and a body, byte for byte."""
+
+    status: int
+    body: bytes
+    is_replay: bool = False
+
+
+def claim(actor: Actor, key: str, fingerprint: bytes, now: datetime.datetime) -> Answer | None:
+    """Take `key` for this transaction, or return the answer that it already led to.
+
+    Raises:
+        RequestInFlight: a twin holds the key and did not finish in time.
+        KeyReused: the key led to an answer for other bytes.
+    """
+    holder = _holder(actor)
+    try:
+        with connection.cursor() as cursor:
+            wait = f"{sync_settings().lock_wait_ms}ms"
+            cursor.execute(_CLAIM, [actor.tenant_id, holder, key, fingerprint, now, wait])
+            is_ours = cursor.rowcount == 1
+    except OperationalError as error:
+        if isinstance(error.__cause__, pg_errors.LockNotAvailable):
+            raise RequestInFlight from None
+        raise
+    if is_ours:
+        return None
+    known = Receipt.objects.get(tenant_id=actor.tenant_id, holder_id=holder, key=key)
+    if bytes(known.fingerprint) != fingerprint:
+        raise KeyReused
+    return _answer(known)
+
+
+def keep(actor: Actor, key: str, answer: Answer) -> None:
+    """Store the answer of a claimed key; it commits together with the effects."""
+    Receipt.objects.filter(tenant_id=actor.tenant_id, holder_id=_holder(actor), key=key).update(
+        status=answer.status, answer=answer.body
+    )
+
+
+def find(actor: Actor, key: str) -> Answer:
+    """Return the answer kept for `key`.
+
+    Raises:
+        ReceiptMissing: the key is not known for this device.
+    """
+    known = Receipt.objects.filter(
+        tenant_id=actor.tenant_id, holder_id=_holder(actor), key=key, status__isnull=False
+    ).first()
+    if known is None:
+        raise ReceiptMissing
+    return _answer(known)
+
+
+def _holder(actor: Actor) -> UUID:
+    """A key belongs to a device, or to a user without one; never to a token."""
+    holder = actor.device_id or actor.user_id
+    if holder is None:
+        message = "a push needs an actor with a device or a user"
+        raise ValueError(message)
+    return holder
+
+
+def _answer(known: Receipt) -> Answer:
+    if known.status is None or known.answer is None:
+        raise RequestInFlight  # cannot be seen: status is null only inside its transaction
+    return Answer(status=known.status, body=bytes(known.answer), is_replay=True)

@@ -1,0 +1,163 @@
+"""Keys that carry the tenant, so that the database itself keeps tenants apart.
+
+    site        PRIMARY KEY (tenant_id, id)
+    work_order  PRIMARY KEY (tenant_id, id)   FOREIGN KEY (tenant_id, site_id) -> site (tenant_id, id)
+
+Two tenants may use the same row id without noticing each other, and no row can point at another
+tenant's. Django sees `id` as the primary key; `TenantKeys` gives every model the real ones.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.db import models
+from django.db.models.base import ModelBase
+from django.db.models.constraints import BaseConstraint
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+    from django.db.models.expressions import Combinable
+
+TENANT_COLUMN = "tenant_id"
+
+
+class TenantForeignKey(models.ForeignKey[Any, Any]):
+    """A reference to a row of the same tenant; every join on it compares the tenants too.
+
+    Deleting the referenced row is refused (`PROTECT`) unless told otherwise. The database's own
+    constraint is a `TenantReference`, which the model's metaclass adds.
+    """
+
+    def __init__(self, to: Any, on_delete: Any = models.PROTECT, **kwargs: Any) -> None:
+        kwargs["db_constraint"] = False
+        super().__init__(to, on_delete, **kwargs)
+
+    def get_extra_restriction(self, alias: str, related_alias: str) -> Any:
+        """Return the join's second condition: `alias` is the referenced table, the other ours."""
+        theirs = self.remote_field.model._meta.get_field(TENANT_COLUMN)
+        ours = self.model._meta.get_field(TENANT_COLUMN)
+        return theirs.get_lookup("exact")(theirs.get_col(alias), ours.get_col(related_alias))
+
+    def get_extra_descriptor_filter(self, instance: models.Model) -> dict[str, Any]:
+        """Return what `row.site` filters by besides the id."""
+        return {TENANT_COLUMN: getattr(instance, TENANT_COLUMN)}
+
+
+class _KeyConstraint(BaseConstraint):
+    """A key made by ALTER TABLE after the tables exist; the database alone judges it."""
+
+    def constraint_sql(
+        self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor
+    ) -> str:
+        schema_editor.deferred_sql.append(self.create_sql(model, schema_editor))
+        return ""
+
+    def remove_sql(
+        self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor
+    ) -> str:
+        quote = schema_editor.quote_name
+        table = quote(model._meta.db_table)
+        return f"ALTER TABLE {table} DROP CONSTRAINT {quote(self.name)}"
+
+    def validate(self, *args: Any, **kwargs: Any) -> None:
+        """Leave the verdict to the database."""
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.deconstruct() == other.deconstruct()  # type: ignore[attr-defined]
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+
+class TenantPrimaryKey(_KeyConstraint):
+    """Replaces the primary key on `id` by one on (tenant_id, …, id)."""
+
+    def __init__(self, *, fields: Sequence[str], name: str) -> None:
+        self.fields = tuple(fields)
+        super().__init__(name=name)
+
+    def create_sql(
+        self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor
+    ) -> str:
+        """Return the ALTER TABLE that swaps the keys."""
+        quote = schema_editor.quote_name
+        table = model._meta.db_table
+        get = model._meta.get_field
+        columns = ", ".join(quote(get(name).column) for name in self.fields)
+        return (
+            f"ALTER TABLE {quote(table)} DROP CONSTRAINT IF EXISTS {quote(table + '_pkey')}, "
+            f"ADD CONSTRAINT {quote(self.name)} PRIMARY KEY ({columns})"
+        )
+
+    def deconstruct(self) -> tuple[str, tuple[Combinable, ...], dict[str, Any]]:
+        path, args, kwargs = super().deconstruct()
+        return path, args, {**kwargs, "fields": self.fields}
+
+
+class TenantReference(_KeyConstraint):
+    """FOREIGN KEY (tenant_id, `field`) to (tenant_id, `to_column`) of the referenced model."""
+
+    def __init__(
+        self, *, field: str, name: str, to: str = "", to_column: str = "", cascade: bool = False
+    ) -> None:
+        self.field = field
+        self.to = to  # another model's label, for a column that is no foreign key to Django
+        self.to_column = to_column
+        self.cascade = cascade
+        super().__init__(name=name)
+
+    def create_sql(
+        self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor
+    ) -> str:
+        """Return the ALTER TABLE that adds the key; it is judged at once, not at commit."""
+        quote = schema_editor.quote_name
+        meta = model._meta
+        field = meta.get_field(self.field)
+        target = meta.apps.get_model(self.to) if self.to else field.related_model
+        remote = target._meta  # type: ignore[union-attr]
+        column = self.to_column or remote.pk.column
+        action = " ON DELETE CASCADE" if self.cascade else ""
+        return (
+            f"ALTER TABLE {quote(meta.db_table)} ADD CONSTRAINT {quote(self.name)} "
+            f"FOREIGN KEY ({TENANT_COLUMN}, {quote(field.column)}) "  # type: ignore[union-attr]
+            f"REFERENCES {quote(remote.db_table)} ({TENANT_COLUMN}, {quote(column)}){action}"
+        )
+
+    def deconstruct(self) -> tuple[str, tuple[Combinable, ...], dict[str, Any]]:
+        path, args, kwargs = super().deconstruct()
+        given = {"to": self.to, "to_column": self.to_column, "cascade": self.cascade}
+        kept = {name: value for name, value in given.items() if value}
+        return path, args, {**kwargs, "field": self.field, **kept}
+
+
+class TenantKeys(ModelBase):
+    """Metaclass that gives a concrete model its tenant keys, so that none can be forgotten."""
+
+    def __new__(mcs, name: str, bases: tuple[type, ...], attrs: dict[str, Any], **kw: Any) -> Any:
+        model: Any = super().__new__(mcs, name, bases, attrs, **kw)
+        meta = model._meta
+        if not (meta.abstract or meta.proxy):
+            meta.constraints = [*meta.constraints, *key_constraints(model)]
+            meta.original_attrs["constraints"] = meta.constraints  # what makemigrations reads
+        return model
+
+
+def key_constraints(model: Any) -> list[BaseConstraint]:
+    """Return the primary key and the references that `model` needs, in the order to be made."""
+    meta = model._meta
+    references = [f for f in meta.local_fields if isinstance(f, TenantForeignKey)]
+    parents = [f.name for f in references if f.name == getattr(model, "nested_in", None)]
+    return [
+        TenantPrimaryKey(fields=[TENANT_COLUMN, *parents, "id"], name=f"{meta.db_table}_key"),
+        *(
+            TenantReference(
+                field=field.name,
+                name=f"{meta.db_table}_{field.name}_ref",
+                cascade=field.name in parents,
+            )
+            for field in references
+        ),
+    ]

@@ -1,0 +1,199 @@
+"""The words of the protocol as types: what every other module passes around.
+
+    Mutation --(validate, plan)--> Result      what a push asked for, and what became of it
+    RowState --(plan)--> Write --> Change      what a row is, how it is to be, what the feed says
+
+Values of a row travel in *wire form* everywhere inside the engine: the JSON value exactly as it
+goes over HTTP (ids, decimals and times are strings). Two rows are equal when their wire forms are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from typing import Any, NamedTuple
+from uuid import UUID
+
+Wire = dict[str, Any]  # one row's fields in wire form, nested children as lists of the same
+
+
+class Op(enum.StrEnum):
+    """What a mutation does to its row."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    DELETE = "delete"
+
+
+class Policy(enum.StrEnum):
+    """What stands or falls together in a push."""
+
+    ALL_OR_NOTHING = "all_or_nothing"
+    PER_ROW = "per_row"
+
+
+class ConflictPolicy(enum.StrEnum):
+    """What an edit on an old base version becomes; a collection may give a callable instead."""
+
+    REJECT = "reject"
+    MERGE_FIELDS = "merge_fields"
+
+
+class Outcome(enum.StrEnum):
+    """What became of one mutation; final for its push."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    DELETED = "deleted"
+    MERGED = "merged"
+    UNCHANGED = "unchanged"
+    CONFLICT = "conflict"
+    GONE = "gone"
+    INVALID = "invalid"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    DEPENDENCY_FAILED = "dependency_failed"
+    NOT_APPLIED = "not_applied"
+
+    @property
+    def is_applied(self) -> bool:
+        """Whether the server now holds what the mutation asked for."""
+        return self in APPLIED
+
+
+APPLIED = frozenset(
+    {Outcome.CREATED, Outcome.UPDATED, Outcome.DELETED, Outcome.MERGED, Outcome.UNCHANGED}
+)
+
+
+class ChangeOp(enum.StrEnum):
+    """What the feed says of a row."""
+
+    UPSERT = "upsert"
+    DELETE = "delete"
+    SCOPE_EXIT = "scope_exit"
+
+
+class RowKey(NamedTuple):
+    """A row's name within its tenant."""
+
+    collection: str
+    id: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """Who pushes or pulls: read from the database at each request, never from the client.
+
+    `scopes` are the scopes that the actor holds; a row in none of them does not exist for them.
+    `is_system` is the office door (admin, commands): it sees all rows of its tenant and is not
+    bound by a collection's roles or read-only fields.
+    """
+
+    tenant_id: UUID
+    user_id: UUID | None = None
+    device_id: UUID | None = None
+    role: str = ""
+    scopes: frozenset[str] = frozenset()
+    is_system: bool = False
+
+    def can_see(self, scopes: frozenset[str]) -> bool:
+        """Whether a row in `scopes` exists for this actor."""
+        return self.is_system or not self.scopes.isdisjoint(scopes)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Mutation:
+    """One well-formed create, update or delete, at its place `index` in the push."""
+
+    index: int
+    op: Op
+    collection: str
+    id: str
+    base_version: int | None = None
+    group: str | None = None
+    data: Wire = dataclasses.field(default_factory=dict)
+
+    @property
+    def key(self) -> RowKey:
+        """The row that the mutation is about."""
+        return RowKey(self.collection, self.id)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class FieldError:
+    """One thing wrong with one field: `path` is dotted (`tasks.0.text`), `code` is stable."""
+
+    path: str
+    code: str
+    detail: str
+    args: Wire = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why a mutation is not applied; `args` are further members of its result."""
+
+    outcome: Outcome
+    code: str
+    detail: str
+    errors: tuple[FieldError, ...] = ()
+    args: Wire = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RowState:
+    """A row as it is: its number of edits, who last edited which field, and its wire form.
+
+    `field_versions` maps a field to the version that last changed it; a field that is not in it
+    was last written by version 1.
+    """
+
+    version: int
+    field_versions: dict[str, int]
+    data: Wire
+    scopes: frozenset[str] = frozenset()
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Tombstone:
+    """A deleted row: the version that deleted it, and the scopes it was in."""
+
+    version: int
+    scopes: frozenset[str] = frozenset()
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """The report's line for one mutation. `refusal` is None exactly when it was applied."""
+
+    mutation: Mutation
+    outcome: Outcome
+    version: int | None = None
+    current: Wire | None = None
+    refusal: Refusal | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """One row to be written: `before` None is an insert, `after` None a delete."""
+
+    key: RowKey
+    before: RowState | None
+    after: RowState | None
+    version: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What the feed is to say of one row; `payload` is the rendered JSON, None for a tombstone.
+
+    `scopes` are those the row is in now, `left` those it has just left.
+    """
+
+    key: RowKey
+    op: ChangeOp
+    version: int
+    payload: str | None
+    scopes: frozenset[str]
+    left: frozenset[str] = frozenset()
