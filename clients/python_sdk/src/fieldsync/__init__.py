@@ -1,0 +1,61 @@
+"""Fieldsync: offline-first client of a Fieldsync server.
+
+    import fieldsync
+
+    with fieldsync.Client("http://127.0.0.1:8000", store="phone.db") as client:
+        client.login("tess", "fieldsync")
+        orders = client.collection("work_orders")
+        orders.create({"kind": "repair", "site": site_id, "title": "Replace the pump seal"})
+        report = client.sync()
+
+Reads and edits work without a link; `sync()` repeats safely whatever happens to it.
+"""
+
+from fieldsync.client import Client, Collection, Issue, Options, __version__
+from fieldsync.engine.local import Row
+from fieldsync.engine.report import Status, SyncReport
+from fieldsync.errors import (
+    AuthRequired,
+    ErrorClass,
+    FieldsyncError,
+    IssueClosed,
+    NeedsUser,
+    OtherUsersWork,
+    RateLimited,
+    RowExists,
+    RowNotFound,
+    RowRefused,
+    ServerBug,
+    TransportFailure,
+    Unreachable,
+    Unresolvable,
+    UpgradeRequired,
+)
+from fieldsync.retry import RetryPolicy
+
+__all__ = [
+    "AuthRequired",
+    "Client",
+    "Collection",
+    "ErrorClass",
+    "FieldsyncError",
+    "Issue",
+    "IssueClosed",
+    "NeedsUser",
+    "Options",
+    "OtherUsersWork",
+    "RateLimited",
+    "RetryPolicy",
+    "Row",
+    "RowExists",
+    "RowNotFound",
+    "RowRefused",
+    "ServerBug",
+    "Status",
+    "SyncReport",
+    "TransportFailure",
+    "Unreachable",
+    "Unresolvable",
+    "UpgradeRequired",
+    "__version__",
+]

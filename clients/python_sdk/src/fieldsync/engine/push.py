@@ -1,0 +1,236 @@
+"""Push: take the outbox to the server, each mutation to exactly one final outcome.
+
+    outbox -> freeze (key and bytes stored) -> send -> answer -> [ one transaction: each entry
+              acked or made an issue, the batch forgotten ]  -> next batch
+
+A crash after any arrow repeats the same key and bytes, or has nothing left to repeat. The steps
+that touch the store hold no link, and the one that sends holds no transaction.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from fieldsync.errors import ServerBug
+from fieldsync.merge import Edit, can_overwrite_unseen, choose_batch, coalesce
+from fieldsync.outbox import Ack
+from fieldsync.store import ServerRow
+from fieldsync.transport import GONE, TOO_LARGE, Request
+from fieldsync.wire import APPLIED, Op, Outcome, Result, parse_object, parse_push, raw_object
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from fieldsync.engine.local import Local
+    from fieldsync.engine.report import SyncReport
+    from fieldsync.engine.session import Session
+    from fieldsync.outbox import Batch, Entry
+    from fieldsync.retry import RetryBudget
+    from fieldsync.transport import Answer
+
+TOO_LARGE_CODE = "body_too_large"
+
+
+class Push:
+    """The pushing half of a sync."""
+
+    def __init__(self, local: Local, session: Session, *, rows_max: int) -> None:
+        self._local = local
+        self._store = local.store
+        self._outbox = local.outbox
+        self._session = session
+        self._rows_max = rows_max
+
+    def run(
+        self, budget: RetryBudget, report: SyncReport, *, held_groups: Collection[str] = ()
+    ) -> None:
+        """Send until nothing is left but what waits for a group still being filled."""
+        while (batch := self._next_batch(held_groups)) is not None:
+            results = self._send(batch, budget, report)
+            if results is None:
+                self._shrink(batch, report)
+            else:
+                self._settle(batch, results, report)
+
+    def _next_batch(self, held_groups: Collection[str]) -> Batch | None:
+        """The frozen batch to send; a new one only when no older one waits for its answer."""
+        with self._store.transaction():
+            batch = self._outbox.first_batch()
+            if batch is not None:
+                return batch
+            candidates = self._outbox.list_candidates()
+            chosen = choose_batch(candidates, rows_max=self._rows_max, held_groups=held_groups)
+            if not chosen:
+                return None
+            self._outbox.freeze(chosen, key=str(uuid.uuid4()))
+            return self._outbox.first_batch()
+
+    def _send(self, batch: Batch, budget: RetryBudget, report: SyncReport) -> list[Result] | None:
+        """The results of `batch`, or None when it is too large."""
+        request = Request(
+            method="POST",
+            path="sync/push",
+            body=batch.body,
+            headers={"Idempotency-Key": f'"{batch.key}"'},
+        )
+
+        def parse(answer: Answer) -> list[Result] | None:
+            if answer.status == TOO_LARGE:
+                return None
+            if answer.status == GONE:
+                raise ServerBug(code="unexpected_status", status=GONE)
+            results = parse_push(answer.body).results
+            report.replays += answer.is_replay
+            return results
+
+        retries_before = budget.retries
+        try:
+            return self._session.call(request, parse, budget)
+        finally:
+            report.batches_sent += 1 + budget.retries - retries_before
+
+    # answers
+
+    def _settle(self, batch: Batch, results: list[Result], report: SyncReport) -> None:
+        """Carry out a final answer. Raises: ServerBug when it is not the answer to `batch`."""
+        with self._store.transaction():
+            entries = self._outbox.list_sent(batch)
+            if not entries:
+                return  # another process on this store has settled it
+            by_index = {result.index: result for result in results}
+            answers = [(entry, by_index.get(at)) for at, entry in enumerate(entries)]
+            for entry, result in answers:
+                if result is None or (result.collection, result.id) != _name(entry):
+                    raise ServerBug(
+                        code="results_mismatch", detail=f"no result for {_name(entry)}"
+                    )
+                if result.outcome in APPLIED:
+                    self._acknowledge(entry, result)
+                    report.merged += result.outcome == Outcome.MERGED
+                else:
+                    self._refuse(entry, result, report)
+                report.outcomes[result.outcome] += 1
+                report.pushed += 1
+            self._outbox.remove_batch(batch)
+        report.batches_applied += 1
+
+    def _acknowledge(self, entry: Entry, result: Result) -> None:
+        """The server has it. An edit made meanwhile stays, on the version that this made."""
+        edit = entry.edit
+        version = result.version or (edit.base_version or 0) + 1
+        current = raw_object(result.current)
+        basis = _basis(entry, result, version, has_current=current is not None)
+        seen = self._store.get_row(*_name(entry))
+        pending = self._outbox.get_pending(*_name(entry))
+        self._outbox.remove(entry)
+        if not _is_seen(edit.op, result, version, seen):
+            ack = Ack(
+                collection=entry.collection,
+                row_id=entry.row_id,
+                edit=edit,
+                version=version,
+                basis=basis,
+            )
+            self._outbox.add_ack(ack, generation=self._store.generation)
+        if current is not None and result.outcome == Outcome.MERGED:
+            row = ServerRow(
+                collection=entry.collection, row_id=entry.row_id, version=version, text=current
+            )
+            self._store.advance_row(row)
+        if pending is not None:
+            if current is not None and _would_overwrite(entry, current, pending.edit):
+                basis = edit.base_version
+            rebased = replace(pending.edit, base_version=basis)
+            self._outbox.replace_edit(pending, rebased, revision=pending.revision)
+
+    def _refuse(self, entry: Entry, result: Result, report: SyncReport) -> None:
+        """The mutation leaves the queue for the issues; what waits behind it goes on."""
+        edit: Edit | None = entry.edit
+        pending = self._outbox.get_pending(*_name(entry))
+        self._outbox.remove(entry)
+        if pending is not None and entry.edit.op is Op.CREATE:
+            # Without its row the later edit has no chance alone: it stays with the create.
+            edit = coalesce(entry.edit, pending.edit)
+            self._outbox.remove(pending)
+        if edit is None:
+            return  # created and deleted again: nothing is left that could be lost
+        current = raw_object(result.current)
+        self._local.refuse(
+            entry,
+            edit,
+            outcome=result.outcome,
+            code=result.code,
+            detail=result.detail or _words(result),
+            fields=result.fields,
+            version=result.version,
+            theirs=None if current is None else parse_object(current),
+            errors=result.errors,
+            blocked_by=result.blocked_by,
+        )
+        report.issues += 1
+        report.conflicts += result.outcome == Outcome.CONFLICT
+
+    def _shrink(self, batch: Batch, report: SyncReport) -> None:
+        """Halve a batch that is too large; what cannot be parted becomes issues."""
+        with self._store.transaction():
+            entries = self._outbox.list_sent(batch)
+            if not entries or self._outbox.split(batch, keys=(_new_key(), _new_key())):
+                return
+            for index, entry in enumerate(entries):
+                result = Result(
+                    index=index,
+                    collection=entry.collection,
+                    id=entry.row_id,
+                    outcome=Outcome.INVALID,
+                    code=TOO_LARGE_CODE,
+                    detail="The row, or the group it must travel with, is too large to send.",
+                )
+                self._refuse(entry, result, report)
+                report.outcomes[result.outcome] += 1
+                report.pushed += 1
+            self._outbox.remove_batch(batch)
+        report.batches_applied += 1
+
+
+def _new_key() -> str:
+    return str(uuid.uuid4())
+
+
+def _name(entry: Entry) -> tuple[str, str]:
+    return entry.collection, entry.row_id
+
+
+def _basis(entry: Entry, result: Result, version: int, *, has_current: bool) -> int | None:
+    """The version that edits after this ack may claim to know: never one they have not seen.
+
+    A merge shows the others' fields in `current`. An `unchanged` row may hold edits of others
+    that this device has not pulled, except where this device alone could have made it.
+    """
+    match result.outcome:
+        case Outcome.MERGED if not has_current:
+            return entry.edit.base_version
+        case Outcome.UNCHANGED if entry.edit.op is not Op.CREATE:
+            return entry.edit.base_version
+        case _:
+            return version
+
+
+def _is_seen(op: Op, result: Result, version: int, seen: ServerRow | None) -> bool:
+    """Whether no later pull will show this ack, since an earlier one did."""
+    if seen is not None:
+        return seen.version >= version
+    return op is Op.DELETE and result.outcome == Outcome.UNCHANGED
+
+
+def _would_overwrite(entry: Entry, current: str, pending: Edit) -> bool:
+    base = {} if entry.base is None else parse_object(entry.base)
+    expected = {**base, **entry.edit.data}
+    return can_overwrite_unseen(expected=expected, current=parse_object(current), pending=pending)
+
+
+def _words(result: Result) -> str:
+    """A sentence for a refusal that came without one."""
+    fields = f" ({', '.join(result.fields)})" if result.fields else ""
+    return f"The server answered {result.code or result.outcome}{fields}."

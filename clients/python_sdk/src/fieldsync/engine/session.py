@@ -1,0 +1,143 @@
+"""Session: who is logged in on this store, and requests in their name.
+
+    call: send -> 401? refresh once, store the new pair, send the same bytes again
+               -> failure? wait as the budget allows, send the same bytes again
+
+Losing the login never touches the outbox, and a login of somebody else is refused while there is
+work that would be sent in the wrong name.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, TypeVar
+
+from fieldsync.errors import (
+    AuthRequired,
+    FieldsyncError,
+    OtherUsersWork,
+    ServerBug,
+    TransportFailure,
+    Unreachable,
+)
+from fieldsync.transport import UNAUTHORIZED, Answer, Request, check_answer
+from fieldsync.wire import Login, Unreadable, parse_login, parse_tokens, render_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fieldsync.engine.local import Local
+    from fieldsync.retry import RetryBudget
+    from fieldsync.transport import Transport
+
+T = TypeVar("T")
+
+
+class Session:
+    """Requests of the user who is logged in on this store."""
+
+    def __init__(
+        self, local: Local, transport: Transport, *, sleep: Callable[[float], None]
+    ) -> None:
+        self._local = local
+        self._store = local.store
+        self._transport = transport
+        self._sleep = sleep
+
+    def login(
+        self, username: str, password: str, *, platform: str, app_version: str, budget: RetryBudget
+    ) -> None:
+        """Log in and store the tokens. Raises: OtherUsersWork, AuthRequired, Unreachable."""
+        device = {
+            "install_id": self._install_id(),
+            "platform": platform,
+            "app_version": app_version,
+        }
+        body = {"username": username, "password": password, "device": device}
+        request = Request(method="POST", path="auth/token", body=render_json(body).encode())
+        login = self._retrying(
+            lambda: parse_login(check_answer(self._transport.send(request)).body), budget
+        )
+        self._adopt(login, username)
+
+    def _install_id(self) -> str:
+        with self._store.transaction():
+            found = self._store.get_meta("install_id") or str(uuid.uuid4())
+            self._store.set_meta(install_id=found)
+        return found
+
+    def _adopt(self, login: Login, username: str) -> None:
+        """Make `login` the session of this store, which is emptied for a new user."""
+        store, outbox = self._store, self._local.outbox
+        user_id, tenant_id = str(login.user.id), str(login.tenant.id)
+        with store.transaction():
+            owner = store.get_meta("user_id")
+            if owner is not None and (owner, store.get_meta("tenant_id")) != (user_id, tenant_id):
+                unsent = outbox.count_pending() + outbox.count_sent()
+                if unsent or store.count_issues():
+                    raise OtherUsersWork(
+                        owner=store.get_meta("username") or owner,
+                        mutations=unsent,
+                        issues=store.count_issues(),
+                    )
+                store.forget_everything()
+            store.set_meta(
+                access=login.access,
+                refresh=login.refresh,
+                username=username,
+                user_id=user_id,
+                tenant_id=tenant_id,
+                tenant=login.tenant.slug or tenant_id,
+                device=str(login.device.id),
+            )
+
+    def call(self, request: Request, parse: Callable[[Answer], T], budget: RetryBudget) -> T:
+        """What `parse` makes of the answer, after as many tries as `budget` allows.
+
+        Raises: Unreachable, AuthRequired, UpgradeRequired, ServerBug.
+        """
+        return self._retrying(lambda: parse(check_answer(self._send(request))), budget)
+
+    def _retrying(self, attempt: Callable[[], T], budget: RetryBudget) -> T:
+        failure: FieldsyncError
+        while True:  # ends with the budget
+            try:
+                result = attempt()
+            except Unreadable as error:
+                failure = TransportFailure(f"unreadable: {error}")
+            except FieldsyncError as error:
+                if not error.retryable:
+                    raise
+                failure = error
+            else:
+                budget.note_progress()
+                return result
+            wait_s = budget.next_wait_s(failure.retry_after_s)
+            if wait_s is None:
+                if isinstance(failure, ServerBug):
+                    raise failure
+                raise Unreachable(failure, failures=budget.failures) from failure
+            self._sleep(wait_s)
+            budget.retries += 1
+
+    def _send(self, request: Request) -> Answer:
+        access = self._store.get_meta("access")
+        if access is None:
+            raise AuthRequired(code="not_logged_in")
+        answer = self._transport.send(request, access=access)
+        if answer.status == UNAUTHORIZED and answer.is_json:
+            answer = self._transport.send(request, access=self._refresh(access))
+        return answer
+
+    def _refresh(self, stale: str) -> str:
+        """A new access token, stored before its first use."""
+        access, refresh = self._store.get_meta("access"), self._store.get_meta("refresh")
+        if access is not None and access != stale:
+            return access  # another process has done it
+        if refresh is None:
+            raise AuthRequired(code="not_logged_in")
+        body = render_json({"refresh": refresh}).encode()
+        request = Request(method="POST", path="auth/refresh", body=body)
+        pair = parse_tokens(check_answer(self._transport.send(request)).body)
+        self._store.set_meta(access=pair.access, refresh=pair.refresh)
+        return pair.access

@@ -1,0 +1,350 @@
+"""Outbox: edits that wait for the server, batches on their way, and acks not yet echoed.
+
+    edit --add/replace--> pending --freeze--> sent in a batch --answer--> acked --pulled--> nothing
+                             ^                     |                        |
+                             |                     +--refused--> an issue   +--restored server
+                             +----------------------------------------------+   (put back)
+
+A row has at most one pending and one sent entry; an edit made while the row is on its way becomes
+or joins the pending one. A batch's key and bytes are stored by `freeze`, before anything is sent,
+and never change. Works inside the caller's transaction; called by the engine only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from fieldsync.merge import Candidate, Edit, find_cut
+from fieldsync.wire import (
+    Mutation,
+    Op,
+    parse_object,
+    parse_push_body,
+    render_json,
+    render_push,
+)
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator, Sequence
+
+VERSION_MAX = 2**63 - 1  # SQLite's largest integer
+ENTRY = (
+    "seq, collection, row_id, revision, op, data, base_version, base, groups, created_at, position"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One edit in the outbox. `base` is the JSON of the row that it was made on."""
+
+    seq: int = 0  # given by the outbox
+    collection: str
+    row_id: str
+    revision: int = 1
+    edit: Edit
+    base: str | None
+    created_at: str
+    position: int | None = None  # in its batch, once sent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """A frozen push: the same key and bytes at every try."""
+
+    seq: int
+    key: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ack:
+    """An applied mutation that no pull has shown yet.
+
+    `version` is the one that will show it; `basis` the one that a new edit may claim to know.
+    """
+
+    collection: str
+    row_id: str
+    edit: Edit
+    version: int
+    basis: int | None
+
+
+class Outbox:
+    """The three tables of unsent, sent and acked work."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    # pending and sent entries
+
+    def get_pending(self, collection: str, row_id: str) -> Entry | None:
+        """The row's entry that is not yet in a batch."""
+        return self._get("batch IS NULL", collection, row_id)
+
+    def get_sent(self, collection: str, row_id: str) -> Entry | None:
+        """The row's entry that is frozen in a batch."""
+        return self._get("batch IS NOT NULL", collection, row_id)
+
+    def _get(self, where: str, collection: str, row_id: str) -> Entry | None:
+        found = self._connection.execute(
+            f"SELECT {ENTRY} FROM outbox WHERE collection = ? AND row_id = ? AND {where}",  # noqa: S608  # constants
+            (collection, row_id),
+        ).fetchone()
+        return None if found is None else _entry(found)
+
+    def add(self, entry: Entry) -> None:
+        """Queue `entry` behind all others."""
+        edit = entry.edit
+        self._connection.execute(
+            "INSERT INTO outbox (collection, row_id, revision, op, data, base_version, base,"
+            " groups, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(entry.collection, entry.row_id, entry.revision, edit.op, render_json(edit.data)),
+                *(edit.base_version, entry.base, _groups(edit), entry.created_at),
+            ),
+        )
+
+    def replace_edit(self, entry: Entry, edit: Edit, *, revision: int) -> None:
+        """Give a pending entry another content, at its place in the queue."""
+        self._connection.execute(
+            "UPDATE outbox SET op = ?, data = ?, base_version = ?, groups = ?, revision = ?"
+            " WHERE seq = ? AND batch IS NULL",
+            (
+                *(edit.op, render_json(edit.data), edit.base_version, _groups(edit)),
+                *(revision, entry.seq),
+            ),
+        )
+
+    def remove(self, entry: Entry) -> None:
+        """Take out exactly this revision of the entry: a later edit is another entry."""
+        self._connection.execute(
+            "DELETE FROM outbox WHERE seq = ? AND revision = ?", (entry.seq, entry.revision)
+        )
+
+    def list_candidates(self) -> list[Candidate]:
+        """Everything pending, in order."""
+        rows = self._connection.execute(
+            "SELECT seq, row_id, op, data, base_version, groups FROM outbox"
+            " WHERE batch IS NULL ORDER BY seq"
+        )
+        return [
+            Candidate(seq=seq, row_id=row_id, edit=_edit(*parts)) for seq, row_id, *parts in rows
+        ]
+
+    def count_pending(self) -> int:
+        """Entries not yet in a batch."""
+        return self._count("outbox WHERE batch IS NULL")
+
+    def count_sent(self) -> int:
+        """Entries in batches whose answer is not known."""
+        return self._count("outbox WHERE batch IS NOT NULL")
+
+    # batches
+
+    def freeze(self, chosen: Sequence[tuple[Candidate, str | None]], *, key: str) -> None:
+        """Store a batch of `chosen` pending edits under `key`, each with its group's name."""
+        entries = [(self._by_seq(candidate.seq), group) for candidate, group in chosen]
+        (last,) = self._connection.execute("SELECT coalesce(max(place), 0) FROM batch").fetchone()
+        self._store_batch(entries, key=key, place=last + 1)
+
+    def _by_seq(self, seq: int) -> Entry:
+        return _entry(
+            self._connection.execute(
+                f"SELECT {ENTRY} FROM outbox WHERE seq = ?",  # noqa: S608  # a constant
+                (seq,),
+            ).fetchone()
+        )
+
+    def _store_batch(
+        self, entries: Sequence[tuple[Entry, str | None]], *, key: str, place: float
+    ) -> None:
+        body = render_push([_mutation(entry, group) for entry, group in entries])
+        batch_seq = self._connection.execute(
+            "INSERT INTO batch (place, key, body) VALUES (?, ?, ?)", (place, key, body)
+        ).lastrowid
+        self._connection.executemany(
+            "UPDATE outbox SET batch = ?, position = ? WHERE seq = ?",
+            [(batch_seq, position, entry.seq) for position, (entry, _) in enumerate(entries)],
+        )
+
+    def split(self, batch: Batch, *, keys: tuple[str, str]) -> bool:
+        """Freeze the two halves of `batch` in its place; False when it cannot be parted.
+
+        Only for a batch that was surely not applied: the halves have new keys.
+        """
+        groups = [mutation.group for mutation in parse_push_body(batch.body).mutations]
+        cut = find_cut(groups)
+        if cut is None:
+            return False
+        entries = list(zip(self.list_sent(batch), groups, strict=True))
+        here, after = self._places(batch)
+        self._connection.execute(
+            "UPDATE outbox SET batch = NULL, position = NULL WHERE batch = ?", (batch.seq,)
+        )
+        self.remove_batch(batch)
+        self._store_batch(entries[:cut], key=keys[0], place=here)
+        self._store_batch(entries[cut:], key=keys[1], place=(here + after) / 2)
+        return True
+
+    def _places(self, batch: Batch) -> tuple[float, float]:
+        """The place of `batch`, and that of the next one."""
+        (here,) = self._connection.execute(
+            "SELECT place FROM batch WHERE seq = ?", (batch.seq,)
+        ).fetchone()
+        (after,) = self._connection.execute(
+            "SELECT coalesce(min(place), ? + 1) FROM batch WHERE place > ?", (here, here)
+        ).fetchone()
+        return here, after
+
+    def first_batch(self) -> Batch | None:
+        """The frozen batch to send next."""
+        found = self._connection.execute(
+            "SELECT seq, key, body FROM batch ORDER BY place LIMIT 1"
+        ).fetchone()
+        return None if found is None else Batch(seq=found[0], key=found[1], body=found[2])
+
+    def list_sent(self, batch: Batch) -> list[Entry]:
+        """The entries of a batch in the order of its mutations; none once it is settled."""
+        rows = self._connection.execute(
+            f"SELECT {ENTRY} FROM outbox WHERE batch = ? ORDER BY position",  # noqa: S608  # a constant
+            (batch.seq,),
+        )
+        return [_entry(row) for row in rows]
+
+    def remove_batch(self, batch: Batch) -> None:
+        """Forget a batch whose entries are all settled."""
+        self._connection.execute("DELETE FROM batch WHERE seq = ?", (batch.seq,))
+
+    # acks
+
+    def add_ack(self, ack: Ack, *, generation: int) -> None:
+        """Remember an applied mutation until a pull shows it."""
+        edit = ack.edit
+        self._connection.execute(
+            "INSERT INTO acked (collection, row_id, op, data, base_version, groups, version,"
+            " basis, generation) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(ack.collection, ack.row_id, edit.op, render_json(edit.data)),
+                *(edit.base_version, _groups(edit), ack.version, ack.basis, generation),
+            ),
+        )
+
+    def list_acks(self, collection: str, row_id: str) -> list[Ack]:
+        """The row's unseen acks, oldest first."""
+        return self._acks("WHERE collection = ? AND row_id = ?", (collection, row_id))
+
+    def take_acks(self) -> list[Ack]:
+        """Remove and return all unseen acks, oldest first."""
+        acks = self._acks("", ())
+        self._connection.execute("DELETE FROM acked")
+        return acks
+
+    def _acks(self, where: str, values: tuple[object, ...]) -> list[Ack]:
+        rows = self._connection.execute(
+            "SELECT collection, row_id, version, basis, op, data, base_version, groups"  # noqa: S608  # constants
+            f" FROM acked {where} ORDER BY seq",
+            values,
+        )
+        return [
+            Ack(
+                collection=collection,
+                row_id=row_id,
+                version=version,
+                basis=basis,
+                edit=_edit(*parts),
+            )
+            for collection, row_id, version, basis, *parts in rows
+        ]
+
+    def clear_acks(self, collection: str, row_id: str, *, up_to: int | None = None) -> None:
+        """Forget the row's acks that a pull has shown: up to a version, or all."""
+        self._connection.execute(
+            "DELETE FROM acked WHERE collection = ? AND row_id = ? AND version <= ?",
+            (collection, row_id, VERSION_MAX if up_to is None else up_to),
+        )
+
+    def clear_acks_before(self, generation: int) -> None:
+        """Forget acks older than a fresh pull that is now complete: what it lacks is gone."""
+        self._connection.execute("DELETE FROM acked WHERE generation < ?", (generation,))
+
+    def count_acks(self) -> int:
+        """Acked mutations that no pull has shown."""
+        return self._count("acked")
+
+    # the local view
+
+    def list_edits(self, collection: str, row_id: str) -> list[Edit]:
+        """Everything to lay over the row's server tree: acked, then sent, then pending."""
+        return [
+            edit
+            for _, edit, _ in self._overlays(
+                "collection = ? AND row_id = ?", (collection, row_id) * 2
+            )
+        ]
+
+    def list_collection_edits(self, collection: str) -> dict[str, list[tuple[Edit, bool]]]:
+        """By row id, what to lay over the server tree, and whether it still waits."""
+        edits: dict[str, list[tuple[Edit, bool]]] = {}
+        for row_id, edit, is_waiting in self._overlays("collection = ?", (collection,) * 2):
+            edits.setdefault(row_id, []).append((edit, is_waiting))
+        return edits
+
+    def _overlays(self, where: str, values: tuple[str, ...]) -> Iterator[tuple[str, Edit, bool]]:
+        rows = self._connection.execute(
+            "SELECT row_id, 0 AS layer, seq, op, data, base_version, groups FROM acked"  # noqa: S608  # constants
+            f" WHERE {where} UNION ALL"
+            " SELECT row_id, CASE WHEN batch IS NULL THEN 2 ELSE 1 END, seq, op, data,"
+            f" base_version, groups FROM outbox WHERE {where} ORDER BY 2, 3",
+            values,
+        ).fetchall()
+        for row_id, layer, _, *parts in rows:
+            yield row_id, _edit(*parts), layer > 0
+
+    def _count(self, table: str) -> int:
+        (number,) = self._connection.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608  # constants
+        return int(number)
+
+
+def _edit(op: str, data: str, base_version: int | None, groups: str) -> Edit:
+    return Edit(
+        op=Op(op),
+        data=parse_object(data),
+        base_version=base_version,
+        groups=frozenset(msgspec.json.decode(groups, type=list[str])),
+    )
+
+
+def _groups(edit: Edit) -> str:
+    return render_json(sorted(edit.groups))
+
+
+def _entry(found: tuple[Any, ...]) -> Entry:
+    seq, collection, row_id, revision, op, data, base_version, *rest = found
+    base, groups, created_at, position = rest
+    return Entry(
+        seq=seq,
+        collection=collection,
+        row_id=row_id,
+        revision=revision,
+        edit=_edit(op, data, base_version, groups),
+        base=base,
+        created_at=created_at,
+        position=position,
+    )
+
+
+def _mutation(entry: Entry, group: str | None) -> Mutation:
+    edit = entry.edit
+    return Mutation(
+        op=edit.op,
+        collection=entry.collection,
+        id=entry.row_id,
+        base_version=None if edit.op is Op.CREATE else edit.base_version,
+        data=None if edit.op is Op.DELETE else dict(edit.data),
+        group=group,
+    )

@@ -1,0 +1,238 @@
+"""Wire: the JSON of protocol v1, as typed values. Pure: no socket, no file, no clock.
+
+    Mutation  -- render_push -->  bytes            bytes  -- parse_* -->  PushReport, PullPage,
+                                                                          Problem, Login, TokenPair
+
+Reads tolerantly: unknown fields are ignored, unknown outcomes, operations and codes are kept as
+text, so that an old app goes on working with a newer server. Row data is kept as the raw JSON
+received. Writes strictly.
+"""
+
+from __future__ import annotations
+
+import uuid
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import msgspec
+
+API_PATH = "/api/v1/"
+T = TypeVar("T")
+
+
+class Op(StrEnum):
+    """What a mutation does to its row."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    DELETE = "delete"
+
+
+class Outcome(StrEnum):
+    """The outcomes the SDK knows by name. Results carry text: a server may know more."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    DELETED = "deleted"
+    MERGED = "merged"
+    UNCHANGED = "unchanged"
+    CONFLICT = "conflict"
+    GONE = "gone"
+    INVALID = "invalid"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    DEPENDENCY_FAILED = "dependency_failed"
+    NOT_APPLIED = "not_applied"
+    QUARANTINED = "quarantined"
+
+
+APPLIED = frozenset(
+    {Outcome.CREATED, Outcome.UPDATED, Outcome.DELETED, Outcome.MERGED, Outcome.UNCHANGED}
+)
+NEEDS_A_PERSON = frozenset({Outcome.CONFLICT, Outcome.GONE})
+
+
+class Mutation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One mutation as it travels. `data` holds only the changed fields of an update."""
+
+    op: Op
+    collection: str
+    id: str
+    base_version: int | None = None
+    data: dict[str, Any] | None = None
+    group: str | None = None
+
+
+class PushBody(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of a push."""
+
+    policy: str
+    mutations: list[Mutation]
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one mutation. `current` is the raw JSON of the row, or empty."""
+
+    index: int
+    collection: str
+    id: str
+    outcome: str
+    version: int | None = None
+    base_version: int | None = None
+    code: str | None = None
+    detail: str | None = None
+    fields: list[str] = []
+    current: msgspec.Raw = msgspec.Raw()
+    errors: list[dict[str, Any]] = []
+    blocked_by: dict[str, Any] | None = None
+
+
+class PushReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a push, also when it came as a problem document."""
+
+    results: list[Result]
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One change of a pull. `data` is the raw JSON of the row, or empty."""
+
+    op: str
+    collection: str
+    id: str
+    version: int | None = None
+    own: bool = False
+    data: msgspec.Raw = msgspec.Raw()
+
+
+class PullPage(msgspec.Struct, frozen=True, kw_only=True):
+    """One page of the feed; `cursor` is where the next one starts."""
+
+    cursor: str
+    has_more: bool
+    changes: list[Change]
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """A problem document (RFC 9457). `results` is there when it is the report of a push."""
+
+    code: str = ""
+    title: str = ""
+    detail: str = ""
+    request_id: str = ""
+    results: list[Result] | None = None
+
+
+class TokenPair(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a refresh."""
+
+    access: str
+    refresh: str
+
+
+class Device(msgspec.Struct, frozen=True, kw_only=True):
+    """The device that the server registered."""
+
+    id: str | int
+
+
+class User(msgspec.Struct, frozen=True, kw_only=True):
+    """The user who logged in."""
+
+    id: str | int
+    role: str | None = None
+
+
+class Tenant(msgspec.Struct, frozen=True, kw_only=True):
+    """The organisation of the user."""
+
+    id: str | int
+    slug: str = ""
+
+
+class Login(TokenPair, frozen=True, kw_only=True):
+    """The answer to a login."""
+
+    device: Device
+    user: User
+    tenant: Tenant
+
+
+class Unreadable(ValueError):
+    """Bytes that are not the JSON asked for: truncated, or written by somebody else."""
+
+
+_PUSH_BODY = msgspec.json.Decoder(PushBody)
+_PUSH = msgspec.json.Decoder(PushReport)
+_PULL = msgspec.json.Decoder(PullPage)
+_PROBLEM = msgspec.json.Decoder(Problem)
+_PAIR = msgspec.json.Decoder(TokenPair)
+_LOGIN = msgspec.json.Decoder(Login)
+
+
+def render_push(mutations: list[Mutation]) -> bytes:
+    """The body of a `per_row` push of `mutations`, in their order."""
+    return msgspec.json.encode(PushBody(policy="per_row", mutations=mutations))
+
+
+def parse_push_body(body: bytes) -> PushBody:
+    """What `render_push` made."""
+    return _decode(_PUSH_BODY, body)
+
+
+def parse_push(body: bytes) -> PushReport:
+    """The report in a push's answer. Raises: Unreadable when it is none."""
+    return _decode(_PUSH, body)
+
+
+def parse_pull(body: bytes) -> PullPage:
+    """The page in a pull's answer. Raises: Unreadable when it is none."""
+    return _decode(_PULL, body)
+
+
+def parse_problem(body: bytes) -> Problem:
+    """The problem document in `body`. Raises: Unreadable when it is no JSON object."""
+    return _decode(_PROBLEM, body)
+
+
+def parse_tokens(body: bytes) -> TokenPair:
+    """The new pair in a refresh's answer. Raises: Unreadable when it is none."""
+    return _decode(_PAIR, body)
+
+
+def parse_login(body: bytes) -> Login:
+    """The answer to a login. Raises: Unreadable when it is none."""
+    return _decode(_LOGIN, body)
+
+
+def _decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    try:
+        return decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Unreadable(str(error)) from error
+
+
+def render_json(value: object) -> str:
+    """`value` as JSON text; dates, UUIDs and decimals take their wire form.
+
+    Raises: TypeError, ValueError for what JSON cannot say.
+    """
+    return msgspec.json.encode(value).decode()
+
+
+def parse_object(text: str | bytes) -> dict[str, Any]:
+    """The JSON object in `text`, which the SDK has written or checked before."""
+    return msgspec.json.decode(text, type=dict[str, Any])
+
+
+def raw_object(raw: msgspec.Raw) -> str | None:
+    """The text of a raw JSON object; None when it is missing, null or no object."""
+    text = bytes(raw).decode().strip()
+    return text if text.startswith("{") else None
+
+
+def new_row_id(*, now_ms: int, random_bytes: bytes) -> str:
+    """A UUIDv7: sorts by the time it was made. `random_bytes` are 10. Source: RFC 9562, 5.7."""
+    value = (now_ms & (2**48 - 1)) << 80 | int.from_bytes(random_bytes)
+    value = value & ~(0xF << 76) | 0x7 << 76  # version
+    value = value & ~(0x3 << 62) | 0x2 << 62  # variant
+    return str(uuid.UUID(int=value))
