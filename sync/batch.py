@@ -172,7 +172,7 @@ def _assign(plan: Plan, actor: Actor) -> None:
         if write.before is None and write.after is not None:
             by_collection.setdefault(write.key.collection, []).append(write)
     for name, writes in by_collection.items():
-        rows = [write.after.data for write in writes if write.after is not None]
+        rows = {write.key.id: write.after.data for write in writes if write.after is not None}
         ranked_collections()[name].assign(actor, rows)
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
@@ -91,8 +91,12 @@ class Collection:
         """
         return None
 
-    def assign(self, actor: Actor, rows: list[Wire]) -> None:
-        """Fill in the server-given fields of rows about to be created, all in one go."""
+    def assign(self, actor: Actor, rows: Mapping[str, Wire]) -> None:
+        """Fill in the server-given fields of rows about to be created, all in one go.
+
+        `rows` are keyed by id, parents before children. Called again, with what was filled in,
+        when the database refused some of them; and the office may have given values of its own.
+        """
 
     @functools.cached_property
     def model(self) -> type[models.Model]:
