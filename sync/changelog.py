@@ -143,6 +143,15 @@ class StreamState:
     floor: int
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """Up to `limit` changes with `after` < seq <= `until`; `until` is a head read before."""
+
+    after: int
+    until: int
+    limit: int
+
+
 def append(
     tenant_id: UUID,
     changes: Sequence[Change],
@@ -223,24 +232,22 @@ def read_stream(tenant_id: UUID) -> StreamState:
 def read_page(
     tenant_id: UUID,
     scopes: Iterable[str],
+    window: Window,
     *,
     collections: Collection[str],
-    after: int,
-    until: int,
-    limit: int,
     device_id: UUID | None,
 ) -> list[PulledChange]:
-    """Return up to `limit` changes with `after` < seq <= `until`, in order of seq.
+    """Return the changes in `window` that `scopes` see, in order of seq.
 
-    A change in several of the scopes is there once. `collections` narrows it; empty means all. `until` must be a head that was read before.
+    A change in several of the scopes is there once. `collections` narrows it; empty means all.
     """
     parameters = {
         "tenant": tenant_id,
         "scopes": sorted(scopes),
         "collections": sorted(collections) or None,
-        "after": after,
-        "until": until,
-        "limit": limit,
+        "after": window.after,
+        "until": window.until,
+        "limit": window.limit,
     }
     with connection.cursor() as cursor:
         cursor.execute(_PAGE, parameters)

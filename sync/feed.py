@@ -48,10 +48,8 @@ def pull(
     page = changelog.read_page(
         actor.tenant_id,
         actor.scopes,
+        changelog.Window(after=place.seq, until=stream.head, limit=page_rows),
         collections=collections,
-        after=place.seq,
-        until=stream.head,
-        limit=page_rows,
         device_id=actor.device_id,
     )
     is_full = len(page) == page_rows

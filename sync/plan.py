@@ -3,9 +3,9 @@
     (mutations, rows as they are, rules, actor) -> results, one a mutation, and the rows to write
 
 One rule serves every policy: *a group is applied whole or not at all*. A push under
-`all_or_nothing` is one group; under `per_row` each row is one, and mutations that name a group join
-their rows. When a group falls after some of it had been applied, the batch is decided again without
-that group, until none falls: see `order` for why that ends and never takes back a verdict.
+`all_or_nothing` is one group; under `per_row` each row is one, and mutations that name a group
+join their rows. When a group falls after some of it had been applied, the batch is decided again
+without it, until none falls: see `order` for why that ends and never takes back a verdict.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def decide(batch: Batch) -> Plan:
     group_of = groups(batch.mutations, batch.policy)
     attempt = _Attempt(batch, group_of)
     attempt.run(order)
-    while attempt.has_lost_ground:
+    while attempt.has_lost_ground:  # ends: each round excludes at least one more group
         attempt = _Attempt(batch, group_of, attempt)
         attempt.run(order)
     results = [attempt.results[mutation.index] for mutation in batch.mutations]
@@ -230,13 +230,12 @@ class _Attempt:
         row = self._visible_row(mutation.key)
         if row is None:
             return refuse(mutation, GONE if self._is_deleted(mutation.key) else NOT_FOUND)
-        if self._lacks_base(mutation):
-            return refuse(mutation, BASE_REQUIRED)
         edit = {k: v for k, v in mutation.data.items() if row.data.get(k) != v}
-        if not edit:
+        if not edit and not self._lacks_base(mutation):
             return Result(mutation=mutation, outcome=Outcome.UNCHANGED, version=row.version)
-        if mutation.base_version is not None and mutation.base_version > row.version:
-            return conflict(mutation, row, "base_version_ahead", frozenset())
+        return self._check_base(mutation, row) or self._edit(mutation, row, edit)
+
+    def _edit(self, mutation: Mutation, row: RowState, edit: Wire) -> Result:
         overtaken = self._overtaken(mutation, row)
         merged = self._merge(mutation, row, edit, overtaken)
         if merged is None:
@@ -261,6 +260,13 @@ class _Attempt:
         outcome = Outcome.MERGED if is_merge else Outcome.UPDATED
         current = data if is_merge else None
         return Result(mutation=mutation, outcome=outcome, version=version, current=current)
+
+    def _check_base(self, mutation: Mutation, row: RowState) -> Result | None:
+        if self._lacks_base(mutation):
+            return refuse(mutation, BASE_REQUIRED)
+        if mutation.base_version is not None and mutation.base_version > row.version:
+            return conflict(mutation, row, "base_version_ahead", frozenset())
+        return None
 
     def _lacks_base(self, mutation: Mutation) -> bool:
         """An edit must say what it was made on, unless this push wrote the row before it."""
@@ -294,18 +300,14 @@ class _Attempt:
 
     def _delete(self, mutation: Mutation) -> Result:
         key, row = mutation.key, self._visible_row(mutation.key)
+        if row is None and self._is_deleted(key):
+            version = self._tombstone_version(key)
+            return Result(mutation=mutation, outcome=Outcome.UNCHANGED, version=version)
         if row is None:
-            if self._is_deleted(key):
-                return Result(
-                    mutation=mutation,
-                    outcome=Outcome.UNCHANGED,
-                    version=self._tombstone_version(key),
-                )
             return refuse(mutation, NOT_FOUND)
-        if self._lacks_base(mutation):
-            return refuse(mutation, BASE_REQUIRED)
-        if mutation.base_version is not None and mutation.base_version > row.version:
-            return conflict(mutation, row, "base_version_ahead", frozenset())
+        return self._check_base(mutation, row) or self._remove(mutation, row)
+
+    def _remove(self, mutation: Mutation, row: RowState) -> Result:
         overtaken = self._overtaken(mutation, row)
         if overtaken:
             return conflict(mutation, row, "edited_since", overtaken)

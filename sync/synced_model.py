@@ -101,19 +101,6 @@ class SyncedModel(models.Model, metaclass=TenantKeys):
     class Meta:
         abstract = True
 
-    @classmethod
-    def from_db(cls, db: str | None, field_names: Any, values: Any) -> Self:
-        """Remember what was read, so that `save()` writes only what the code changed."""
-        instance = super().from_db(db, field_names, values)
-        instance.remember()
-        return instance
-
-    def remember(self) -> None:
-        """Take the attributes as they are for those of the stored row."""
-        self._state.adding = False
-        names = {spec.attname for spec in collection_of(type(self)).fields}
-        self._read = {name: self.__dict__[name] for name in names & self.__dict__.keys()}
-
     def save(self, **kwargs: Any) -> None:  # type: ignore[override]
         """Create the row, or write the fields that changed since it was read.
 
@@ -138,6 +125,19 @@ class SyncedModel(models.Model, metaclass=TenantKeys):
         deleted = local_edits.remove(type(self), [(self.tenant_id, self.pk)])
         return deleted, {self._meta.label: deleted}
 
+    @classmethod
+    def from_db(cls, db: str | None, field_names: Any, values: Any) -> Self:
+        """Remember what was read, so that `save()` writes only what the code changed."""
+        instance = super().from_db(db, field_names, values)
+        instance.remember()
+        return instance
+
+    def remember(self) -> None:
+        """Take the attributes as they are for those of the stored row."""
+        self._state.adding = False
+        names = {spec.attname for spec in collection_of(type(self)).fields}
+        self._read = {name: self.__dict__[name] for name in names & self.__dict__.keys()}
+
     def _changed(self, update_fields: Sequence[str] | None) -> list[str]:
         if update_fields is not None:
             return [self._meta.get_field(name).attname for name in update_fields]  # type: ignore[union-attr]
@@ -152,13 +152,18 @@ class SyncedModel(models.Model, metaclass=TenantKeys):
 class NestedQuerySet(models.QuerySet[Any]):
     """Nested children are read here and written with their parent."""
 
-    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+    def refuse_write(self, *_: Any, **__: Any) -> NoReturn:
+        """Refuse any write.
+
+        Raises:
+            BypassesFeed: always.
+        """
         raise BypassesFeed(
             f"writing {self.model.__name__} by itself",
             "Send the whole list with its parent: local_edits.apply(tenant_id, [update(…)]).",
         )
 
-    bulk_create = bulk_update = create = update = delete = _raw_delete = _refuse  # type: ignore[assignment]
+    bulk_create = bulk_update = create = update = delete = _raw_delete = refuse_write  # type: ignore[assignment]
 
 
 class NestedModel(models.Model, metaclass=TenantKeys):
@@ -180,7 +185,7 @@ class NestedModel(models.Model, metaclass=TenantKeys):
         Raises:
             BypassesFeed: always.
         """
-        type(self).objects.all()._refuse()
+        type(self).objects.all().refuse_write()
         raise AssertionError
 
     def delete(self, **_: Any) -> NoReturn:  # type: ignore[override]

@@ -1,7 +1,8 @@
 """Keys that carry the tenant, so that the database itself keeps tenants apart.
 
     site        PRIMARY KEY (tenant_id, id)
-    work_order  PRIMARY KEY (tenant_id, id)   FOREIGN KEY (tenant_id, site_id) -> site (tenant_id, id)
+    work_order  PRIMARY KEY (tenant_id, id)
+                FOREIGN KEY (tenant_id, site_id) -> site (tenant_id, id)
 
 Two tenants may use the same row id without noticing each other, and no row can point at another
 tenant's. Django sees `id` as the primary key; `TenantKeys` gives every model the real ones.
@@ -58,6 +59,7 @@ class _KeyConstraint(BaseConstraint):
     def remove_sql(
         self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor
     ) -> str:
+        """Return the ALTER TABLE that drops the key."""
         quote = schema_editor.quote_name
         table = quote(model._meta.db_table)
         return f"ALTER TABLE {table} DROP CONSTRAINT {quote(self.name)}"
@@ -93,6 +95,7 @@ class TenantPrimaryKey(_KeyConstraint):
         )
 
     def deconstruct(self) -> tuple[str, tuple[Combinable, ...], dict[str, Any]]:
+        """Return how to make this constraint again, as migrations write it."""
         path, args, kwargs = super().deconstruct()
         return path, args, {**kwargs, "fields": self.fields}
 
@@ -127,6 +130,7 @@ class TenantReference(_KeyConstraint):
         )
 
     def deconstruct(self) -> tuple[str, tuple[Combinable, ...], dict[str, Any]]:
+        """Return how to make this constraint again, as migrations write it."""
         path, args, kwargs = super().deconstruct()
         given = {"to": self.to, "to_column": self.to_column, "cascade": self.cascade}
         kept = {name: value for name, value in given.items() if value}
@@ -137,6 +141,7 @@ class TenantKeys(ModelBase):
     """Metaclass that gives a concrete model its tenant keys, so that none can be forgotten."""
 
     def __new__(mcs, name: str, bases: tuple[type, ...], attrs: dict[str, Any], **kw: Any) -> Any:
+        """Return the new model; abstract ones and migration states keep what they were given."""
         model: Any = super().__new__(mcs, name, bases, attrs, **kw)
         meta = model._meta
         if not (meta.abstract or meta.proxy):

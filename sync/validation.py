@@ -1,6 +1,6 @@
 """Judge what mutations carry against their collection's serializer; asks the database nothing.
 
-    mutation as sent --judge--> mutation with canonical wire data   or   a refusal with field errors
+    mutation as sent --judge--> mutation with canonical wire data, or a refusal with field errors
 
 A create comes out as the whole row (defaults filled in), an update as the fields that were sent.
 """

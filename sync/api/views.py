@@ -1,0 +1,142 @@
+"""The endpoints: read the request, call the use case, answer its bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpResponse
+from django.utils.module_loading import import_string
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from sync import clock, feed, push, receipts
+from sync.api import serializers as shapes
+from sync.api.body import read_json_body
+from sync.conf import sync_settings
+from sync.errors import KeyRequired, ParameterInvalid
+from sync.types import Actor
+
+JSON, PROBLEM_JSON = "application/json", "application/problem+json"
+FIRST_ERROR_STATUS = 400
+
+_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    OpenApiTypes.STR,
+    OpenApiParameter.HEADER,
+    required=True,
+    description="Made by the client, one per batch; repeat it when you repeat the request.",
+)
+
+
+def _actor(request: Request) -> Actor:
+    resolve: Any = import_string(sync_settings().actor_resolver)
+    actor: Actor = resolve(request)
+    return actor
+
+
+def _respond(answer: receipts.Answer) -> HttpResponse:
+    is_error = answer.status >= FIRST_ERROR_STATUS
+    response = HttpResponse(
+        answer.body, status=answer.status, content_type=PROBLEM_JSON if is_error else JSON
+    )
+    if answer.is_replay:
+        response["Idempotency-Replayed"] = "true"
+    return response
+
+
+class PushView(APIView):
+    """`POST /api/v1/sync/push`."""
+
+    @extend_schema(
+        operation_id="sync_push",
+        parameters=[_KEY],
+        request=shapes.PushShape,
+        responses={
+            200: shapes.ReportShape,
+            409: shapes.RejectedShape,
+            422: shapes.RejectedShape,
+            (400, "application/problem+json"): shapes.ProblemShape,
+            (413, "application/problem+json"): shapes.ProblemShape,
+            (503, "application/problem+json"): shapes.ProblemShape,
+        },
+    )
+    def post(self, request: Request) -> HttpResponse:
+        """Push a batch of mutations; answers with one result for every mutation."""
+        answer = push.push(
+            _actor(request),
+            key=push.parse_key(request.headers.get("Idempotency-Key")),
+            route=f"POST {request.path}",
+            body=read_json_body(request),
+            now=clock.utc_now(),
+        )
+        return _respond(answer)
+
+
+class PullView(APIView):
+    """`GET /api/v1/sync/pull`."""
+
+    @extend_schema(
+        operation_id="sync_pull",
+        parameters=[
+            OpenApiParameter("cursor", str, description="From the last page; none: first sync."),
+            OpenApiParameter("limit", int, description="Changes a page."),
+            OpenApiParameter("collections", str, description="Names with commas; none: all."),
+        ],
+        responses={
+            200: shapes.PageShape,
+            (400, "application/problem+json"): shapes.ProblemShape,
+            (410, "application/problem+json"): shapes.ProblemShape,
+        },
+    )
+    def get(self, request: Request) -> HttpResponse:
+        """Pull what changed for this device since the cursor."""
+        query = request.query_params
+        page = feed.pull(
+            _actor(request),
+            cursor=query.get("cursor") or None,
+            limit=_parse_limit(query.get("limit")),
+            collections=sorted({name for name in query.get("collections", "").split(",") if name}),
+            now=clock.utc_now(),
+        )
+        return HttpResponse(
+            page, content_type=JSON, headers={"Cache-Control": "private, no-cache"}
+        )
+
+
+class ReceiptView(APIView):
+    """`GET /api/v1/sync/receipts/{key}`."""
+
+    @extend_schema(
+        operation_id="sync_receipt",
+        responses={
+            200: shapes.ReportShape,
+            (404, "application/problem+json"): shapes.ProblemShape,
+        },
+    )
+    def get(self, request: Request, key: str) -> HttpResponse:
+        """Give the stored answer of an earlier push again."""
+        parsed = push.parse_key(key)
+        if parsed is None:
+            raise KeyRequired
+        return _respond(receipts.find(_actor(request), parsed))
+
+
+class LimitsView(APIView):
+    """`GET /api/v1/sync/limits`."""
+
+    @extend_schema(operation_id="sync_limits", responses={200: shapes.LimitsShape})
+    def get(self, request: Request) -> Response:  # noqa: ARG002
+        """Publish the limits of this server."""
+        limits = sync_settings()
+        return Response({name: getattr(limits, name) for name in shapes.LimitsShape().fields})
+
+
+def _parse_limit(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdigit() or len(text) > len(str(2**31)):
+        raise ParameterInvalid("limit", "must be a whole number")
+    return int(text)
