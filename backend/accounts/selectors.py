@@ -10,10 +10,11 @@ from django.db.models import FilteredRelation, Q
 from backend.accounts.errors import (
     DeviceRevoked,
     MembershipInactive,
+    NotLoggedIn,
     TenantInactive,
     UserInactive,
 )
-from backend.accounts.models import Device, Membership, User
+from backend.accounts.models import Device, Membership, Tenant, User
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -33,33 +34,43 @@ def load_session(*, user_id: UUID, tenant_id: UUID, device_id: UUID) -> DeviceSe
     """Return the user, membership and device that a token names, in one query.
 
     Raises:
-        UserInactive: the user was deleted or deactivated.
-        MembershipInactive: it is no member of the tenant any more, or the tenant was deleted.
-        TenantInactive: the tenant was deactivated.
+        UserInactive: the user was deactivated or deleted.
+        TenantInactive: the tenant was.
+        MembershipInactive: the membership was.
         DeviceRevoked: the device was revoked or deleted.
     """
     found = (
-        User.objects.annotate(
-            seat=FilteredRelation("memberships", condition=Q(memberships__tenant_id=tenant_id)),
+        Membership.objects.annotate(
             phone=FilteredRelation(
-                "devices", condition=Q(devices__id=device_id, devices__tenant_id=tenant_id)
-            ),
+                "user__devices",
+                condition=Q(user__devices__id=device_id, user__devices__tenant_id=tenant_id),
+            )
         )
-        .select_related("seat__tenant", "phone")
-        .filter(pk=user_id)
+        .select_related("user", "tenant", "phone")
+        .filter(tenant_id=tenant_id, user_id=user_id)
         .first()
     )
-    if found is None or not found.is_active:
+    if found is None:
+        raise _decide_missing(user_id, tenant_id)
+    if not found.user.is_active:
         raise UserInactive
-    membership = cast("Membership | None", getattr(found, "seat", None))
-    device = cast("Device | None", getattr(found, "phone", None))
-    if membership is None or not membership.is_active:
-        raise MembershipInactive
-    if not membership.tenant.is_active:
+    if not found.tenant.is_active:
         raise TenantInactive
+    if not found.is_active:
+        raise MembershipInactive
+    device = cast("Device | None", getattr(found, "phone", None))  # absent when none was joined
     if device is None or device.revoked_at is not None:
         raise DeviceRevoked
-    return DeviceSession(user=found, tenant_id=tenant_id, membership=membership, device=device)
+    return DeviceSession(user=found.user, tenant_id=tenant_id, membership=found, device=device)
+
+
+def _decide_missing(user_id: UUID, tenant_id: UUID) -> NotLoggedIn:
+    """Return what was deleted; worth its queries, since it ends a login for good."""
+    if not User.objects.filter(pk=user_id).exists():
+        return UserInactive()
+    if not Tenant.objects.filter(pk=tenant_id).exists():
+        return TenantInactive()
+    return MembershipInactive()
 
 
 def open_memberships(user: User) -> list[Membership]:

@@ -6,7 +6,7 @@ from backend.settings.base import *  # noqa: F403
 from backend.settings.base import env
 from backend.settings.variables import Stage
 
-SECRET_KEY = env.text("SECRET_KEY", Stage.DEMO)
+SECRET_KEY = env.secret("SECRET_KEY", Stage.DEMO)
 ALLOWED_HOSTS = env.names("ALLOWED_HOSTS", Stage.DEMO)
 DEBUG = env.flag("DEBUG", Stage.DEMO)
 SECURE_SSL_REDIRECT = env.flag("SECURE_SSL_REDIRECT", Stage.DEMO)

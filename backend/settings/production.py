@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from backend.settings.base import *  # noqa: F403
 from backend.settings.base import env
-from backend.settings.variables import SECRET_KEY_CHARS_MIN
+from backend.settings.variables import Stage
 
-SECRET_KEY = env.text("SECRET_KEY", chars_min=SECRET_KEY_CHARS_MIN)
+SECRET_KEY = env.secret("SECRET_KEY", Stage.PRODUCTION)
 ALLOWED_HOSTS = env.names("ALLOWED_HOSTS")
 DEBUG = env.flag("DEBUG")
 if DEBUG:
@@ -16,5 +16,7 @@ SECURE_SSL_REDIRECT = env.flag("SECURE_SSL_REDIRECT")
 SECURE_HSTS_SECONDS = env.number("SECURE_HSTS_SECONDS", minimum=0, maximum=63_072_000)
 SESSION_COOKIE_SECURE = True
 CSRF_COOKIE_SECURE = True
+# Whether the rest of the domain speaks HTTPS, and for ever, is not for one server on it to say.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
 env.seal()

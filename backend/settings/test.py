@@ -8,7 +8,7 @@ from backend.settings.base import *  # noqa: F403
 from backend.settings.base import env
 from backend.settings.variables import Stage
 
-SECRET_KEY = env.text("SECRET_KEY", Stage.TEST)
+SECRET_KEY = env.secret("SECRET_KEY", Stage.TEST)
 ALLOWED_HOSTS = [*env.names("ALLOWED_HOSTS", Stage.TEST), "testserver"]
 DEBUG = env.flag("DEBUG", Stage.TEST)
 SECURE_SSL_REDIRECT = env.flag("SECURE_SSL_REDIRECT", Stage.TEST)

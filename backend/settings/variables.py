@@ -1,6 +1,6 @@
 """Environment variables: the one table, and the reader that settings use.
 
-    os.environ -> Reader.text/flag/number/names/database -> values
+    os.environ -> Reader.secret/flag/number/… -> values
                       |- a missing or bad one is noted, and a stand-in of the same kind returned
                       `- Reader.seal() -> SystemExit that names all of them, each with its remedy
 
@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import os
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import dj_database_url
-from environs import Env, EnvError
+from environs import FileAwareEnv
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +22,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 SECRET_KEY_CHARS_MIN = 50  # what Django's own key generator makes, and its deployment check asks
 SECRET_KEY_DISTINCT_MIN = 5  # the same check: fewer distinct characters are a placeholder
+FLAGS = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(
+    ("false", "no", "off", "0"), False
+)
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -145,55 +147,63 @@ class SettingsInvalid(SystemExit):
 
 
 class Reader:
-    """Reads variables for one stage, and notes what is wrong instead of stopping at the first."""
+    """Reads variables for one stage, and notes what is wrong instead of stopping at the first.
+
+    `NAME_FILE` may name a file that holds the value of `NAME`, as container secrets come. A
+    variable that is set to nothing counts as not set.
+    """
 
     def __init__(self) -> None:
-        self._env = Env()
+        self._env = FileAwareEnv(strip_whitespace=True)
         self._problems: dict[str, str] = {}
         self.names_read: set[str] = set()
 
-    def text(self, name: str, stage: Stage = Stage.PRODUCTION, *, chars_min: int = 0) -> str:
-        """The text in `name`."""
+    def secret(self, name: str, stage: Stage) -> str:
+        """A text that is long and mixed enough to sign with; try-outs may use any."""
 
-        def parse(default: str) -> str:
-            value = self._env.str(name, default).strip()
-            if len(value) < chars_min:
-                problem = f"is too short: {len(value)} characters, at least {chars_min} are needed"
+        def parse(text: str) -> str:
+            if stage is Stage.PRODUCTION and len(text) < SECRET_KEY_CHARS_MIN:
+                problem = f"has {len(text)} characters, and needs {SECRET_KEY_CHARS_MIN}"
                 raise ValueError(problem)
-            if chars_min and len(set(value)) < SECRET_KEY_DISTINCT_MIN:
+            if stage is Stage.PRODUCTION and len(set(text)) < SECRET_KEY_DISTINCT_MIN:
                 problem = "is a placeholder: it repeats too few characters"
                 raise ValueError(problem)
-            return value
+            return text
 
-        return self._read(name, stage, parse, "0" * chars_min)
+        return self._read(name, stage, parse, "0" * SECRET_KEY_CHARS_MIN)
 
     def choice(self, name: str, choices: tuple[str, ...]) -> str:
         """One of `choices`, in whatever case it was written."""
 
-        def parse(default: str) -> str:
-            value = self._env.str(name, default).strip().upper()
-            if value not in choices:
-                problem = f"is {value!r}, which is none of {', '.join(choices)}"
+        def parse(text: str) -> str:
+            if text.upper() not in choices:
+                problem = f"is {text!r}, which is none of {', '.join(choices)}"
                 raise ValueError(problem)
-            return value
+            return text.upper()
 
         return self._read(name, Stage.PRODUCTION, parse, choices[0])
 
     def flag(self, name: str, stage: Stage = Stage.PRODUCTION) -> bool:
         """True or false."""
-        return self._read(name, stage, lambda default: self._env.bool(name, default), False)  # noqa: FBT003
+
+        def parse(text: str) -> bool:
+            if text.lower() not in FLAGS:
+                problem = f"is {text!r}, which is neither true nor false"
+                raise ValueError(problem)
+            return FLAGS[text.lower()]
+
+        return self._read(name, stage, parse, stand_in=False)
 
     def number(
         self, name: str, stage: Stage = Stage.PRODUCTION, *, minimum: int, maximum: int
     ) -> int:
         """A whole number between `minimum` and `maximum`, both included."""
 
-        def parse(default: str) -> int:
-            value = self._env.int(name, int(default))
-            if not minimum <= value <= maximum:
-                problem = f"is {value}, which is not between {minimum} and {maximum}"
+        def parse(text: str) -> int:
+            problem = f"is {text!r}, which is no whole number between {minimum} and {maximum}"
+            if not (text.isascii() and text.isdigit() and minimum <= int(text) <= maximum):
                 raise ValueError(problem)
-            return value
+            return int(text)
 
         return self._read(name, stage, parse, minimum)
 
@@ -202,15 +212,11 @@ class Reader:
     ) -> list[str]:
         """A list that was written with commas, without its empty places."""
 
-        def parse(default: str) -> list[str]:
-            given = self._env.str(name, default).split(",")
-            values = [value.strip() for value in given if value.strip()]
+        def parse(text: str) -> list[str]:
+            values = [value.strip() for value in text.split(",") if value.strip()]
             bad = [value for value in values if not value.startswith(prefixes)]
             if bad:
                 problem = f"has {bad[0]!r}, which does not start with {' or '.join(prefixes)}"
-                raise ValueError(problem)
-            if BY_NAME[name].default is None and not values:
-                problem = "is empty"
                 raise ValueError(problem)
             return values
 
@@ -219,29 +225,31 @@ class Reader:
     def url(self, name: str, *, schemes: tuple[str, ...]) -> str:
         """A URL with one of `schemes`, or nothing where the variable was left out."""
 
-        def parse(default: str) -> str:
-            value = self._env.str(name, default).strip()
-            scheme = value.partition("://")[0]
-            if value and scheme not in schemes:
-                problem = f"starts with {scheme[:20]!r}, which is none of {', '.join(schemes)}"
+        def parse(text: str) -> str:
+            scheme, border, _ = text.partition("://")
+            if text and not (border and scheme in schemes):
+                problem = f"is no URL that starts with {' or '.join(schemes)}"  # may hold a secret
                 raise ValueError(problem)
-            return value
+            return text
 
         return self._read(name, Stage.PRODUCTION, parse, "")
 
     def database(self, name: str) -> dict[str, Any]:
         """Django's description of the database: one kept, health-checked connection a thread."""
 
-        def parse(_: str) -> dict[str, Any]:
-            url = self._env.str(name).strip()
-            scheme = url.partition("://")[0]
-            if scheme not in {"postgres", "postgresql"}:
-                problem = (
-                    f"is no PostgreSQL URL (it starts with {scheme[:20]!r}), "
-                    "and PostgreSQL is the only database that the server runs on"
-                )
+        def parse(text: str) -> dict[str, Any]:
+            if text.partition("://")[0] not in {"postgres", "postgresql"}:
+                problem = "is no PostgreSQL URL, and the server runs on nothing but PostgreSQL"
                 raise ValueError(problem)
-            return dict(dj_database_url.parse(url, conn_max_age=None, conn_health_checks=True))
+            try:
+                parsed = dj_database_url.parse(text, conn_max_age=None, conn_health_checks=True)
+            except ValueError:  # its message may quote the password
+                problem = "cannot be read as a URL (special characters are written %40 and so on)"
+                raise ValueError(problem) from None
+            if not parsed.get("NAME"):
+                problem = "names no database"
+                raise ValueError(problem)
+            return dict(parsed)
 
         return self._read(name, Stage.PRODUCTION, parse, {})
 
@@ -268,16 +276,15 @@ class Reader:
     def _read(self, name: str, stage: Stage, parse: Callable[[str], T], stand_in: T) -> T:
         default = BY_NAME[name].default_in(stage)
         self.names_read.add(name)
-        if default is None and not os.environ.get(name, "").strip():
-            self._problems[name] = "is not set"
-            return stand_in
         try:
-            return parse(default or "")
-        except EnvError:
-            self._problems[name] = f"cannot be read: {os.environ[name]!r}"
+            text = self._env.str(name, default="").strip() or default
+            if text is None:
+                self._problems[name] = "is not set"
+                return stand_in
+            return parse(text)
         except ValueError as error:
             self._problems[name] = str(error)
-        return stand_in
+            return stand_in
 
 
 def render_table() -> str:

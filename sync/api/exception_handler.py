@@ -123,8 +123,10 @@ def problem(  # noqa: PLR0913  # the members of the document
         "errors": list(errors),
         "request_id": request_id or str(uuid.uuid4()),
     }
-    headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
-    return ProblemResponse(document, status=status, headers=headers, content_type=MEDIA_TYPE)
+    headers = {"Content-Type": MEDIA_TYPE}
+    if retry_after_s is not None:
+        headers["Retry-After"] = str(retry_after_s)
+    return ProblemResponse(document, status=status, headers=headers)
 
 
 def problem_response(exc: Exception, context: Mapping[str, Any]) -> Response:

@@ -29,6 +29,7 @@ from fieldsync.errors import (
     TransportFailure,
     Unreachable,
     Unresolvable,
+    UnsendableValue,
     UpgradeRequired,
 )
 from fieldsync.retry import RetryPolicy
@@ -56,6 +57,7 @@ __all__ = [
     "TransportFailure",
     "Unreachable",
     "Unresolvable",
+    "UnsendableValue",
     "UpgradeRequired",
     "__version__",
 ]

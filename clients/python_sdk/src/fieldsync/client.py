@@ -21,7 +21,7 @@ from fieldsync.engine import Engine, Settings
 from fieldsync.errors import ErrorClass
 from fieldsync.retry import RetryPolicy
 from fieldsync.transport import Transport
-from fieldsync.wire import NEEDS_A_PERSON, Outcome
+from fieldsync.wire import NAME_LENGTH_MAX, NEEDS_A_PERSON, Outcome, canonical_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -102,7 +102,11 @@ class Client:
         """Mutations made inside, in this thread, are applied by the server whole or not at all.
 
         They are not sent before the block ends. Inner groups join the outer ones.
+
+        Raises: ValueError for a name that is not of 1 to 64 characters.
         """
+        if not 0 < len(name) <= NAME_LENGTH_MAX:
+            raise ValueError(name)
         outer = self._current_groups()
         self._group.names = outer | {name}
         self._open_groups.append(name)
@@ -162,15 +166,15 @@ class Collection:
 
     def update(self, row_id: str, fields: Mapping[str, Any]) -> None:
         """Change `fields` of a row; the others stay. Raises: RowNotFound."""
-        self._local.update(self.name, row_id, fields, groups=self._groups())
+        self._local.update(self.name, canonical_id(row_id), fields, groups=self._groups())
 
     def delete(self, row_id: str) -> None:
         """Delete a row. Raises: RowNotFound."""
-        self._local.delete(self.name, row_id, groups=self._groups())
+        self._local.delete(self.name, canonical_id(row_id), groups=self._groups())
 
     def get(self, row_id: str) -> Row | None:
         """The row, or None when this device does not hold it."""
-        return self._local.get(self.name, row_id)
+        return self._local.get(self.name, canonical_id(row_id))
 
     def all(self) -> list[Row]:
         """All rows, by id: in the order they were made, with UUIDv7."""

@@ -8,7 +8,8 @@
     ├─ UpgradeRequired              upgrade_needed    no      ask for an update of the app
     ├─ RowRefused                   row_permanent     no      this edit can never be made
     │  ├─ RowNotFound                                         the row is not on this device
-    │  └─ RowExists                                           the id is already taken here
+    │  ├─ RowExists                                           the id is already taken here
+    │  └─ UnsendableValue                                     a value that no server would take
     ├─ NeedsUser                    needs_user        no      a person must decide
     │  ├─ OtherUsersWork                                      unsent work of somebody else is here
     │  ├─ IssueClosed                                         the issue was settled before
@@ -114,7 +115,7 @@ class RowRefused(FieldsyncError):
     """An edit that cannot be made on this row, now or later."""
 
     error_class = ErrorClass.ROW_PERMANENT
-    problem: ClassVar[str]
+    problem: str
 
     def __init__(self, collection: str, row_id: str) -> None:
         self.collection = collection
@@ -134,6 +135,17 @@ class RowExists(RowRefused):
 
     code = "row_exists"
     problem = "already exists on this device"
+
+
+class UnsendableValue(RowRefused, ValueError):
+    """A value that would make the server refuse the whole push: said at once, to its author."""
+
+    code = "unsendable_value"
+
+    def __init__(self, collection: str, row_id: str, reason: str) -> None:
+        self.reason = reason
+        self.problem = f"was given a value that cannot be sent: {reason}"
+        super().__init__(collection, row_id)
 
 
 class NeedsUser(FieldsyncError):

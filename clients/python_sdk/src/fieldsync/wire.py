@@ -10,6 +10,7 @@ received. Writes strictly.
 
 from __future__ import annotations
 
+import re
 import uuid
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -17,6 +18,9 @@ from typing import Any, TypeVar
 import msgspec
 
 API_PATH = "/api/v1/"
+INTEGER_BITS_MAX = 64  # beyond it other JSON parsers lose digits in silence
+NAME_LENGTH_MAX = 64  # of ids, collections and groups, in characters
+_UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 T = TypeVar("T")
 
 
@@ -217,6 +221,27 @@ def render_json(value: object) -> str:
     Raises: TypeError, ValueError for what JSON cannot say.
     """
     return msgspec.json.encode(value).decode()
+
+
+def find_unsendable(value: object) -> str | None:
+    """Why the server would refuse a body with `value`, or None. Source: its parser's limits."""
+    stack = [value]
+    while stack:
+        match stack.pop():
+            case dict() as mapping:
+                stack += [*mapping.keys(), *mapping.values()]
+            case list() as items:
+                stack += items
+            case str() as text if "\0" in text:
+                return "text with a NUL character"
+            case int() as number if number.bit_length() >= INTEGER_BITS_MAX:
+                return f"an integer of more than {INTEGER_BITS_MAX - 1} bits"
+    return None
+
+
+def canonical_id(row_id: str) -> str:
+    """`row_id` as the server compares it: UUIDs in lower case, all else as it is."""
+    return row_id.lower() if _UUID.fullmatch(row_id) else row_id
 
 
 def parse_object(text: str | bytes) -> dict[str, Any]:

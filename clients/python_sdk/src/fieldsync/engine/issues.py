@@ -102,8 +102,9 @@ class Issues:
         return max(known, default=None)
 
     def _create_again(self, issue: IssueRecord, data: Mapping[str, Any]) -> str:
-        # The id of a deleted row is used up: a second life needs a new one.
-        row_id = None if issue.outcome == Outcome.GONE else issue.row_id
+        # The id belongs to a deleted row, or to one that this device may not see.
+        is_used_up = issue.outcome in {Outcome.GONE, Outcome.CONFLICT}
+        row_id = None if is_used_up else issue.row_id
         groups = frozenset(issue.groups)
         return self._local.create(issue.collection, data, row_id=row_id, groups=groups)
 

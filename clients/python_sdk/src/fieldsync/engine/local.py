@@ -11,11 +11,19 @@ import secrets
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from fieldsync.errors import RowExists, RowNotFound
+from fieldsync.errors import RowExists, RowNotFound, UnsendableValue
 from fieldsync.merge import Edit, changed_fields, coalesce, local_view
 from fieldsync.outbox import Entry
 from fieldsync.store import IssueRecord
-from fieldsync.wire import Op, new_row_id, parse_object, render_json
+from fieldsync.wire import (
+    NAME_LENGTH_MAX,
+    Op,
+    canonical_id,
+    find_unsendable,
+    new_row_id,
+    parse_object,
+    render_json,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -110,10 +118,13 @@ class Local:
         row_id: str | None = None,
         groups: frozenset[str] = NO_GROUPS,
     ) -> str:
-        """Queue a new row and return its id. Raises: RowExists."""
+        """Queue a new row and return its id. Raises: RowExists, UnsendableValue."""
         now_ms = int(self._now().timestamp() * 1000)
-        row_id = row_id or new_row_id(now_ms=now_ms, random_bytes=secrets.token_bytes(10))
-        edit = Edit(op=Op.CREATE, data=_normal(data), groups=groups)
+        row_id = canonical_id(
+            row_id or new_row_id(now_ms=now_ms, random_bytes=secrets.token_bytes(10))
+        )
+        data = _normal(collection, row_id, data)
+        edit = Edit(op=Op.CREATE, data=data, groups=groups)
         with self.store.transaction():
             # A deleted row's id stays taken: until the delete is echoed, its server row is here.
             is_known = self.store.get_row(collection, row_id) is not None
@@ -130,10 +141,13 @@ class Local:
         *,
         groups: frozenset[str] = NO_GROUPS,
     ) -> None:
-        """Queue those of `fields` that differ from the local view. Raises: RowNotFound."""
+        """Queue those of `fields` that differ from the local view.
+
+        Raises: RowNotFound, UnsendableValue.
+        """
         with self.store.transaction():
             view = self._existing(collection, row_id)
-            changed = changed_fields(view, _normal(fields))
+            changed = changed_fields(view, _normal(collection, row_id, fields))
             if changed:
                 basis = self.basis(collection, row_id)
                 edit = Edit(op=Op.UPDATE, data=changed, base_version=basis, groups=groups)
@@ -238,6 +252,15 @@ class Local:
         )
 
 
-def _normal(data: Mapping[str, Any]) -> dict[str, Any]:
+def _normal(collection: str, row_id: str, data: Mapping[str, Any]) -> dict[str, Any]:
     """`data` as it will come back from the store and the wire."""
-    return parse_object(render_json(data))
+    try:
+        normal = parse_object(render_json(data))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UnsendableValue(collection, row_id, str(error)) from error
+    reason = find_unsendable([normal, collection, row_id])
+    if not 0 < len(row_id) <= NAME_LENGTH_MAX or not 0 < len(collection) <= NAME_LENGTH_MAX:
+        reason = f"an id or collection that is not of 1 to {NAME_LENGTH_MAX} characters"
+    if reason is not None:
+        raise UnsendableValue(collection, row_id, reason)
+    return normal

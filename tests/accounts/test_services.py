@@ -1,0 +1,57 @@
+"""The clock skew of a device, and noting that it was heard from."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+import pytest
+
+from backend.accounts.models import Device
+from backend.accounts.services import note_seen, read_skew_ms
+
+if TYPE_CHECKING:
+    from tests.accounts.conftest import Login
+
+NOW = dt.datetime(2026, 11, 23, 12, 0, 0, tzinfo=dt.UTC)
+
+
+@pytest.mark.parametrize(
+    ("client_time", "skew_ms"),
+    [
+        ("2026-11-23T12:00:01.500Z",         1_500),
+        ("2026-11-23T11:59:00Z",           -60_000),
+        ("2026-11-23T14:00:00+02:00",            0),
+        ("9999-12-31T23:59:59-23:59", 251_606_951_939_000),
+        ("2026-11-23T12:00:01",               None),  # whose noon?
+        ("2026-11-23",                        None),
+        ("1700000000",                        None),
+        ("half past nine",                    None),
+        ("",                                  None),
+    ],
+)  # fmt: skip
+def test_skew_is_the_devices_clock_less_ours(client_time: str, skew_ms: int | None) -> None:
+    """Positive: the device is ahead."""
+    assert read_skew_ms(client_time, NOW) == skew_ms
+
+
+def test_twins_note_a_device_once(login: Login) -> None:
+    """Two requests at once have both read the old time; only the first one's stands."""
+    Device.objects.update(last_seen_at=NOW)
+    first, second = Device.objects.get(), Device.objects.get()
+    later = NOW + dt.timedelta(minutes=2)
+
+    note_seen(first, client_time="", now=later)
+    note_seen(second, client_time="2030-01-01T00:00:00Z", now=later + dt.timedelta(seconds=1))
+
+    device = Device.objects.get()
+    assert (device.last_seen_at, device.clock_skew_ms) == (later, None)
+
+
+def test_request_without_clock_keeps_the_last_skew(login: Login) -> None:
+    """Not to send the header is no statement about the clock."""
+    Device.objects.update(last_seen_at=NOW, clock_skew_ms=42)
+
+    note_seen(Device.objects.get(), client_time="", now=NOW + dt.timedelta(minutes=1))
+
+    assert Device.objects.get().clock_skew_ms == 42

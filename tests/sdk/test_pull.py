@@ -1,0 +1,234 @@
+"""Pulling: the replica ends equal to the server, and unsent work is never overwritten."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+import fieldsync
+from reference_server import Fault, answer, problem
+
+ORDER = {"kind": "repair", "title": "Replace the pump seal"}
+
+
+@pytest.fixture
+def row_id(server: Any, phone: Any, second: Any) -> str:
+    """A work order that both phones hold at version 1."""
+    row_id = phone["work_orders"].create(ORDER)
+    phone.sync()
+    second.sync()
+    return row_id
+
+
+def test_pull_moves_the_server_tree_under_a_pending_edit(
+    server: Any, phone: Any, second: Any, row_id: str
+) -> None:
+    """The other's field arrives, mine stays on top, and the base stays the old one."""
+    second["work_orders"].update(row_id, {"kind": "install"})
+    second.sync()
+    phone["work_orders"].update(row_id, {"title": "Mine"})
+
+    phone.client._engine._pull.run(phone.client._engine._budget(), fieldsync.SyncReport())
+    row = phone["work_orders"].get(row_id)
+    assert (row.version, row.data["kind"], row.data["title"]) == (2, "install", "Mine")
+    assert phone["work_orders"].query(title="Mine", kind="install") == [row]
+
+    report = phone.sync()
+    assert json.loads(server.pushes()[-1][1])["mutations"][0]["base_version"] == 1
+    assert (report.merged, dict(report.outcomes)) == (1, {"merged": 1})
+
+
+def test_edit_behind_a_merge_does_not_overwrite_what_it_never_saw(
+    server: Any, phone: Any, second: Any, row_id: str
+) -> None:
+    """Rebased onto the merge it would silently undo the other's edit: it must conflict."""
+    second["work_orders"].update(row_id, {"kind": "install"})
+    second.sync()
+    phone["work_orders"].update(row_id, {"title": "Mine"})
+
+    def edit_once(path: str) -> None:
+        server.before_answer = lambda path: None
+        phone["work_orders"].update(row_id, {"kind": "inspection"})
+
+    server.before_answer = edit_once
+    report = phone.sync()
+
+    assert dict(report.outcomes) == {"merged": 1, "conflict": 1}
+    assert server.live("work_orders")[row_id]["kind"] == "install"
+
+
+@pytest.mark.parametrize(
+    ("vanish", "outcome", "code"),
+    [
+        (lambda server, row_id: server.delete("work_orders", row_id), "gone", "deleted_elsewhere"),
+        (lambda server, row_id: server.hide("tess", "work_orders", row_id), "not_found", "scope_exit"),
+    ],
+)
+def test_row_that_leaves_under_a_pending_edit_becomes_an_issue(
+    server: Any, phone: Any, row_id: str, vanish: Any, outcome: str, code: str
+) -> None:
+    """Nothing vanishes in silence."""
+    vanish(server, row_id)
+    phone["work_orders"].update(row_id, {"title": "Mine"})
+    phone.client._engine._pull.run(phone.client._engine._budget(), fieldsync.SyncReport())
+
+    assert phone["work_orders"].get(row_id) is None
+    (issue,) = phone.client.issues()
+    assert (issue.outcome, issue.code, issue.mine) == (outcome, code, {"title": "Mine"})
+    assert issue.base["title"] == ORDER["title"]
+    assert phone.client.status().pending == 0
+
+
+def test_row_without_edits_leaves_quietly(server: Any, phone: Any, row_id: str) -> None:
+    """A tombstone and a scope exit both take the row away."""
+    other = phone["work_orders"].create(ORDER)
+    phone.sync()
+    server.delete("work_orders", row_id)
+    server.hide("tess", "work_orders", other)
+
+    phone.sync()
+
+    assert phone.view("work_orders") == {}
+    assert phone.client.issues() == []
+
+
+def test_page_and_cursor_are_one_step(server: Any, phone: Any, new_phone: Any) -> None:
+    """A first sync cut after some pages goes on from the last page it stored."""
+    for at in range(2500):
+        phone["work_orders"].create({"title": str(at)})
+    phone.sync()
+    fresh = new_phone()
+    server.faults.extend([Fault.DOUBLED, *[Fault.CUT_BEFORE] * 6])
+    with pytest.raises(fieldsync.Unreachable):
+        fresh.sync()
+    assert fresh.client.status().rows == 1000
+    fresh.restart()
+    before = len(server.seen)
+
+    report = fresh.sync()
+
+    assert (report.pulled, len(server.seen) - before) == (1500, 2)
+    assert fresh.view("work_orders") == server.live("work_orders")
+
+
+@pytest.mark.parametrize("code", ["cursor_expired", "scopes_changed", "some_new_code"])
+def test_lost_cursor_means_a_fresh_pull_and_a_sweep(
+    server: Any, phone: Any, row_id: str, code: str
+) -> None:
+    """Rows that the fresh pull does not show leave; those with edits become issues."""
+    edited, kept = phone["work_orders"].create(ORDER), phone["work_orders"].create(ORDER)
+    phone.sync()
+    server.delete("work_orders", row_id)
+    server.hide("tess", "work_orders", edited)
+    server.prune()
+    server.gone_code = code
+
+    def edit_after_push(path: str) -> None:
+        if path == "sync/pull":
+            server.before_answer = lambda path: None
+            phone["work_orders"].update(kept, {"title": "Mine"})
+
+    server.before_answer = edit_after_push
+    phone.sync()
+    phone.sync()
+
+    assert list(phone.view("work_orders")) == [kept]
+    assert server.live("work_orders")[kept]["title"] == "Mine"
+    assert phone.client.status().acked_unseen == 0
+
+
+def test_edit_of_a_row_that_a_fresh_pull_does_not_show_becomes_an_issue(
+    server: Any, phone: Any, row_id: str
+) -> None:
+    """The sweep, too, lets nothing vanish in silence."""
+    server.delete("work_orders", row_id)
+    server.prune()
+    phone["work_orders"].update(row_id, {"title": "Mine"})
+    engine = phone.client._engine
+
+    assert not engine._pull.run(engine._budget(), fieldsync.SyncReport())
+    phone.restart()
+    engine = phone.client._engine
+    assert engine._pull.run(engine._budget(), fieldsync.SyncReport())
+
+    assert phone.view("work_orders") == {}
+    assert [issue.code for issue in phone.client.issues()] == ["missing_after_restart"]
+
+
+def test_ack_is_not_an_echo(server: Any, phone: Any) -> None:
+    """What a restored server forgot, though it had acked it, is pushed again."""
+    seen = phone["work_orders"].create(ORDER)
+    phone.sync()
+    backup = server.backup()
+    row_id = phone["work_orders"].create({"title": "Acked"})
+    phone["work_orders"].update(seen, {"title": "Acked too"})
+    server.faults.extend([Fault.DOUBLED, *[Fault.CUT_BEFORE] * 6])
+    with pytest.raises(fieldsync.Unreachable):
+        phone.sync()
+    assert phone.client.status().acked_unseen == 2
+    assert phone["work_orders"].get(row_id).data["title"] == "Acked"
+    phone["work_orders"].update(row_id, {"title": "Acked and edited"})
+
+    server.restore(backup)
+    phone.restart()
+    phone.sync()
+
+    titles = {row["title"] for row in server.live("work_orders").values()}
+    assert titles == {"Acked and edited", "Acked too"} or phone.client.issues()
+    assert phone.view("work_orders") == server.live("work_orders")
+    assert phone.client.status().acked_unseen == 0
+
+
+def test_fresh_pull_forgets_an_ack_whose_row_was_deleted_meanwhile(server: Any, phone: Any) -> None:
+    """No tombstone will ever come for it: it must not stay as a ghost."""
+    row_id = phone["work_orders"].create(ORDER)
+    server.faults.extend([Fault.DOUBLED, *[Fault.CUT_BEFORE] * 6])
+    with pytest.raises(fieldsync.Unreachable):
+        phone.sync()
+    server.delete("work_orders", row_id)
+    server.prune()
+
+    phone.sync()
+
+    assert phone.view("work_orders") == {}
+    assert phone.client.status().acked_unseen == 0
+
+
+def test_server_that_refuses_every_cursor_does_not_loop(server: Any, phone: Any) -> None:
+    """Every loop has an end."""
+    phone.sync()
+    server._pull = lambda *given: problem(410, "cursor_expired")
+
+    with pytest.raises(fieldsync.ServerBug, match="restarts_without_end"):
+        phone.sync()
+
+
+def test_deleted_row_is_hidden_at_once_and_stays_so(server: Any, phone: Any, row_id: str) -> None:
+    """From the delete to the echo, in each step."""
+    phone["work_orders"].delete(row_id)
+    assert phone["work_orders"].get(row_id) is None
+    with pytest.raises(fieldsync.RowNotFound):
+        phone["work_orders"].update(row_id, {"title": "x"})
+    with pytest.raises(fieldsync.RowExists):
+        phone["work_orders"].create(ORDER, id=row_id)
+    server.faults.extend([Fault.DOUBLED, *[Fault.CUT_BEFORE] * 6])
+    with pytest.raises(fieldsync.Unreachable):
+        phone.sync()
+    assert phone.view("work_orders") == {}
+
+    phone.sync()
+
+    assert (phone.view("work_orders"), phone.client.status().acked_unseen) == ({}, 0)
+
+
+def test_row_data_is_kept_as_received(server: Any, phone: Any) -> None:
+    """A digest of the row must be possible later: its bytes are the server's."""
+    raw = '{"a":  1.50, "b": "\\u00e9"}'
+    page = f'{{"cursor": "1:1", "has_more": false, "changes": [{{"op": "upsert", "collection": "sites", "id": "s1", "version": 1, "data": {raw}}}]}}'
+    server._pull = lambda *given: answer(200, page.encode())
+
+    phone.sync()
+
+    assert phone.client._engine._store.get_row("sites", "s1").text == raw
