@@ -52,6 +52,6 @@ class DeviceJWTAuthentication(JWTAuthentication):
     def _raw_token(self, request: Request) -> bytes | None:
         header = self.get_header(request)
         try:
-            return None if header is None else self.get_raw_token(header)
+            return self.get_raw_token(header) if header else None
         except AuthenticationFailed as error:
             raise TokenInvalid from error

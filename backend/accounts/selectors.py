@@ -46,7 +46,7 @@ def load_session(*, user_id: UUID, tenant_id: UUID, device_id: UUID) -> DeviceSe
                 condition=Q(user__devices__id=device_id, user__devices__tenant_id=tenant_id),
             )
         )
-        .select_related("user", "tenant", "phone")
+        .select_related("user", "tenant", "phone")  # type: ignore[misc]  # an annotation
         .filter(tenant_id=tenant_id, user_id=user_id)
         .first()
     )

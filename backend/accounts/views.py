@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from drf_spectacular.utils import extend_schema
 from rest_framework.permissions import AllowAny
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class DoorView(APIView):
     """A view for those who are not logged in yet."""
 
-    authentication_classes: ClassVar[tuple[()]] = ()  # an old token must not bar the way to a new
+    authentication_classes = ()  # an old token must not bar the way to a new
     permission_classes = (AllowAny,)
 
     def get_authenticate_header(self, request: Request) -> str:  # noqa: ARG002  # DRF calls it so

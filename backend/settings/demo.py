@@ -12,6 +12,6 @@ DEBUG = env.flag("DEBUG", Stage.DEMO)
 SECURE_SSL_REDIRECT = env.flag("SECURE_SSL_REDIRECT", Stage.DEMO)
 SECURE_HSTS_SECONDS = env.number("SECURE_HSTS_SECONDS", Stage.DEMO, minimum=0, maximum=63_072_000)
 
-AUTH_PASSWORD_VALIDATORS: list[dict[str, str]] = []  # the demo users share a simple password
+AUTH_PASSWORD_VALIDATORS = []  # the demo users share a simple password
 
 env.seal()

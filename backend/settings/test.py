@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from backend.settings.base import *  # noqa: F403
 from backend.settings.base import env
 from backend.settings.variables import Stage
@@ -15,7 +13,7 @@ SECURE_SSL_REDIRECT = env.flag("SECURE_SSL_REDIRECT", Stage.TEST)
 SECURE_HSTS_SECONDS = env.number("SECURE_HSTS_SECONDS", Stage.TEST, minimum=0, maximum=63_072_000)
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # hundreds of users a run
-CACHES: dict[str, dict[str, Any]] = {  # tests that want Redis say so, so that none share keys
+CACHES = {  # tests that want Redis say so, so that none share keys
     "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
 }
 

@@ -94,7 +94,7 @@ class ProblemResponse(Response):
     """Renders itself, whatever renderers the view has, so that it also works outside of views."""
 
     @property
-    def rendered_content(self) -> bytes:
+    def rendered_content(self) -> bytes:  # type: ignore[override]  # DRF returns bytes too
         """The document as JSON."""
         return msgspec.json.encode(self.data, enc_hook=str)
 

@@ -208,7 +208,7 @@ def test_request_id_of_the_client_is_kept_if_sane(
     found = answer["X-Request-Id"]
     assert answer.json()["request_id"] == found
     assert (found == given) is is_kept
-    assert is_kept or uuid.UUID(found)
+    assert is_kept or uuid.UUID(found).version == 4
 
 
 def test_log_lines_carry_the_request_id(api: APIClient, caplog: pytest.LogCaptureFixture) -> None:
@@ -220,7 +220,7 @@ def test_log_lines_carry_the_request_id(api: APIClient, caplog: pytest.LogCaptur
         "sync.api.exception_handler": answer["X-Request-Id"],
         "django.request": answer["X-Request-Id"],
     }
-    assert "%(request_id)s" in settings.LOGGING["formatters"]["line"]["format"]
+    assert "%(request_id)s" in str(settings.LOGGING["formatters"])
 
 
 @pytest.mark.django_db(transaction=True)
