@@ -206,7 +206,7 @@ class ReferenceServer:
             units.values(), key=lambda unit: all(mutations[at]["collection"] in PARENTS for at in unit)
         )
         for unit in parents_first:
-            backup = copy.deepcopy((self.state.rows, self.state.feed, self.state.head))
+            backup = (dict(self.state.rows), dict(self.state.feed), self.state.head)
             unit.sort(key=lambda at: mutations[at]["collection"] in PARENTS)
             for at in unit:
                 results[at] = self._apply(mutations[at], device, user)
