@@ -11,13 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from sync.changelog import Facts, StoredRow, read_payloads
 from sync.registry import Collection, heirs, ranked_collections
 from sync.storage import child_ids
 from sync.types import Change, ChangeOp, RowKey, Wire, Write
-from sync.wire import render_payload
+from sync.wire import decode, render_payload
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -119,7 +117,7 @@ def _heirs_of(
 
 def _carried_along(key: RowKey, row: StoredRow, inherited: Scopes) -> Change:
     """Return the change of a row that nobody edited: the same version and JSON in new scopes."""
-    own = ranked_collections()[key.collection].own_scopes(msgspec.json.decode(row.payload))
+    own = ranked_collections()[key.collection].own_scopes(decode(row.payload))
     scopes = inherited | own
     return Change(
         key=key,

@@ -140,6 +140,11 @@ def encode(value: Any) -> bytes:
     return _encoder.encode(value)
 
 
+def decode(text: bytes | str) -> Any:
+    """Return the value that JSON of our own stands for."""
+    return msgspec.json.decode(text)
+
+
 def render_page(
     changes: Iterable[PulledChange], *, cursor: str, has_more: bool, now: datetime.datetime
 ) -> bytes:

@@ -1,0 +1,665 @@
+"""A push, whatever the link and the data do to it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import uuid
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from backend.fieldwork.models import Note, WorkOrder
+from sync.models import ChangeRow, Receipt, Stream
+from tests.phones import PULL, Phone, World, create, delete, new_id, update
+
+
+def outcomes(results: list[dict[str, Any]]) -> list[str]:
+    return [line["outcome"] for line in results]
+
+
+def state_of(world: World) -> tuple[int, int]:
+    """Return what a write would change: the feed's head and the number of receipts."""
+    head = Stream.objects.get(tenant_id=world.tenant.pk).head
+    return head, Receipt.objects.filter(tenant_id=world.tenant.pk).count()
+
+
+# --- once and only once -----------------------------------------------------------------------
+
+
+def test_resend_after_lost_answer_changes_nothing(alice: Phone, wales: World) -> None:
+    """The link broke after the commit: the same request gets the same bytes, and has no effect."""
+    body = {"policy": "per_row", "mutations": [create("work_orders", **wales.order())]}
+    key = str(uuid.uuid4())
+    first = alice.push_raw(body, key)
+    before = state_of(wales)
+
+    again = alice.push_raw(body, key)
+
+    assert again.content == first.content
+    assert again["Idempotency-Replayed"] == "true"
+    assert "Idempotency-Replayed" not in first
+    assert state_of(wales) == before
+
+
+def test_rejected_batch_is_replayed_too(alice: Phone, wales: World) -> None:
+    """A refusal is an answer: asking again does not try again."""
+    body = {"mutations": [create("work_orders", **wales.order(title=""))]}
+    key = str(uuid.uuid4())
+    first = alice.push_raw(body, key)
+
+    again = alice.push_raw(body, key)
+
+    assert first.status_code == again.status_code == 422
+    assert again.content == first.content
+    assert first["Content-Type"] == "application/problem+json"
+    assert first.json()["code"] == "batch_rejected"
+
+
+def test_quoted_and_bare_keys_are_the_same(alice: Phone, wales: World) -> None:
+    """The draft quotes the key; many clients do not."""
+    body = {"policy": "per_row", "mutations": [create("work_orders", **wales.order())]}
+    alice.push_raw(body, "abc-1")
+
+    assert alice.push_raw(body, '"abc-1"')["Idempotency-Replayed"] == "true"
+
+
+def test_same_key_with_other_bytes_is_refused(alice: Phone, wales: World) -> None:
+    """A client that counts its keys wrongly must not get another batch's answer."""
+    alice.push_raw({"mutations": [create("work_orders", **wales.order())]}, "k")
+    before = state_of(wales)
+
+    answer = alice.push_raw({"mutations": [create("work_orders", **wales.order())]}, "k")
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_key_reused")
+    assert state_of(wales) == before
+
+
+def test_retry_with_another_token_is_the_same_request(alice: Phone, wales: World) -> None:
+    """The token was refreshed between the try and the retry: the key belongs to the device."""
+    from backend.accounts.models import User
+    from backend.accounts.selectors import load_session
+    from backend.accounts.tokens import make_pair
+
+    body = {"policy": "per_row", "mutations": [create("work_orders", **wales.order())]}
+    first = alice.push_raw(body, "k")
+    session = load_session(
+        user_id=User.objects.get(pk=alice.user_id).pk,
+        tenant_id=wales.tenant.pk,
+        device_id=alice.device_id,
+    )
+    alice.token = make_pair(session).access
+
+    assert alice.push_raw(body, "k").content == first.content
+
+
+def test_two_phones_may_use_the_same_key(alice: Phone, bob: Phone, wales: World) -> None:
+    """Keys belong to a device; another one's batch is another batch."""
+    alice.push_raw({"mutations": [create("work_orders", **wales.order())]}, "k")
+
+    answer = bob.push_raw({"mutations": [create("work_orders", **wales.order())]}, "k")
+
+    assert answer.json()["status"] == "ok"
+
+
+def test_receipt_gives_the_answer_again(alice: Phone, bob: Phone, wales: World) -> None:
+    """An app that lost everything but the key can still ask; another phone cannot."""
+    first = alice.push_raw({"mutations": [create("work_orders", **wales.order())]}, "k")
+
+    assert alice.send("GET", "/api/v1/sync/receipts/k").content == first.content
+    assert bob.send("GET", "/api/v1/sync/receipts/k").status_code == 404
+
+
+def test_same_content_under_a_new_key_writes_nothing(alice: Phone, wales: World) -> None:
+    """A phone restored from a backup sends its old outbox again."""
+    mutation = create(
+        "work_orders", **wales.order(tasks=[{"id": new_id(), "position": 1, "text": "look"}])
+    )
+    alice.push(mutation)
+    alice.push(update("work_orders", mutation["id"], 1, title=f"{wales.canary} b"))
+    head = state_of(wales)[0]
+
+    results = alice.push(
+        {**mutation, "data": {**mutation["data"], "title": f"{wales.canary} b"}},
+        update("work_orders", mutation["id"], 1, title=f"{wales.canary} b"),
+    )
+
+    assert outcomes(results) == ["unchanged", "unchanged"]
+    assert state_of(wales)[0] == head
+    assert WorkOrder.objects.get(pk=mutation["id"]).version == 2
+
+
+# --- one bad row ------------------------------------------------------------------------------
+
+
+def test_one_bad_row_among_500_per_row(alice: Phone, wales: World) -> None:
+    """499 are saved, and every row has its outcome."""
+    batch = [create("work_orders", **wales.order()) for _ in range(500)]
+    batch[250]["data"]["priority"] = 9
+
+    results = alice.push(*batch)
+
+    assert outcomes(results).count("created") == 499
+    assert results[250]["outcome"] == "invalid"
+    assert results[250]["errors"][0]["path"] == "priority"
+    assert WorkOrder.objects.filter(tenant_id=wales.tenant.pk).count() == 499
+
+
+def test_one_bad_row_among_500_all_or_nothing(alice: Phone, wales: World) -> None:
+    """Nothing is saved; one culprit, 499 that have nothing wrong with them."""
+    batch = [create("work_orders", **wales.order()) for _ in range(500)]
+    batch[250]["data"]["priority"] = 9
+
+    answer = alice.push_raw({"mutations": batch})
+
+    assert answer.status_code == 422
+    report = answer.json()
+    assert report["status"] == "rejected"
+    assert outcomes(report["results"]).count("not_applied") == 499
+    assert report["results"][250]["outcome"] == "invalid"
+    assert report["results"][0]["blocked_by"]["index"] == 250
+    assert not WorkOrder.objects.filter(tenant_id=wales.tenant.pk).exists()
+
+
+def test_rejected_batch_with_a_conflict_answers_409(alice: Phone, wales: World) -> None:
+    """The app tells `look at it` from `it is wrong` by the status alone."""
+    mutation = create("work_orders", **wales.order())
+    alice.push(mutation)
+    alice.push(update("work_orders", mutation["id"], 1, title="b"))
+
+    answer = alice.push_raw({"mutations": [update("work_orders", mutation["id"], 1, title="c")]})
+
+    assert answer.status_code == 409
+    assert answer.json()["results"][0]["fields"] == ["title"]
+
+
+def test_the_database_has_the_last_word_row_by_row(alice: Phone, wales: World) -> None:
+    """Two tasks with one id pass every check before the write; only their own row is refused."""
+    twin = new_id()
+    twins = [{"id": twin, "position": n, "text": "x"} for n in (1, 2)]
+    batch = [create("work_orders", **wales.order()) for _ in range(20)]
+    batch[7]["data"]["tasks"] = twins
+
+    results = alice.push(*batch)
+
+    assert results[7]["outcome"] == "invalid"
+    assert outcomes(results).count("created") == 19
+
+
+# --- order, groups, nested children -----------------------------------------------------------
+
+
+def test_visit_is_pushed_in_any_order(alice: Phone, wales: World) -> None:
+    """A note before its work order, a part before both."""
+    order = create("work_orders", **wales.order())
+    note = create("notes", work_order=order["id"], text="rust")
+    part = create("parts_used", work_order=order["id"], sku="p1", quantity="2.5", unit="pc")
+
+    assert outcomes(alice.push(part, note, order)) == ["created"] * 3
+    alice.pull()
+    assert alice.row("parts_used", part["id"])["quantity"] == "2.500"
+    assert alice.row("notes", note["id"])["author"] == str(alice.user_id)
+
+
+def test_group_falls_whole(alice: Phone, wales: World) -> None:
+    """A visit with a broken note is not half saved."""
+    order = create("work_orders", group="visit", **wales.order())
+    note = create("notes", group="visit", work_order=order["id"], text="")
+    other = create("work_orders", **wales.order())
+
+    assert outcomes(alice.push(order, note, other)) == ["not_applied", "invalid", "created"]
+    assert not WorkOrder.objects.filter(pk=order["id"]).exists()
+
+
+def test_child_of_a_refused_parent(alice: Phone, wales: World) -> None:
+    """The note says which row it waited for in vain."""
+    order = create("work_orders", **wales.order(kind="nonsense"))
+    note = create("notes", work_order=order["id"], text="rust")
+
+    results = alice.push(note, order)
+
+    assert outcomes(results) == ["dependency_failed", "invalid"]
+    assert results[0]["blocked_by"] == {"collection": "work_orders", "id": order["id"], "index": 1}
+
+
+def test_tasks_are_replaced_with_their_order(alice: Phone, wales: World) -> None:
+    """Nested children are written with their parent, and come back as they were sent."""
+    a, b, c = ({"id": new_id(), "position": n, "text": f"t{n}"} for n in (1, 2, 3))
+    order = create("work_orders", **wales.order(tasks=[b, a]))
+    alice.push(order)
+    alice.push(update("work_orders", order["id"], 1, tasks=[c, {**a, "done": True}]))
+
+    alice.pull()
+
+    tasks = alice.row("work_orders", order["id"])["tasks"]
+    assert [(t["text"], t["done"]) for t in tasks] == [("t1", True), ("t3", False)]
+
+
+def test_several_edits_of_one_row_in_one_push(alice: Phone, wales: World) -> None:
+    """Create, edit, edit, delete: each sees the one before."""
+    order = create("work_orders", **wales.order())
+    results = alice.push(
+        order,
+        update("work_orders", order["id"], None, title="b"),
+        update("work_orders", order["id"], 2, title="c"),
+    )
+    assert [line["version"] for line in results] == [1, 2, 3]
+
+    assert outcomes(alice.push(delete("work_orders", order["id"], 3))) == ["deleted"]
+    assert outcomes(alice.push(update("work_orders", order["id"], 3, title="d"))) == ["gone"]
+
+
+# --- conflicts --------------------------------------------------------------------------------
+
+
+def test_two_people_edit_different_fields(alice: Phone, bob: Phone, wales: World) -> None:
+    """Both edits are kept."""
+    order = create("work_orders", **wales.order())
+    alice.push(order)
+
+    alice.push(update("work_orders", order["id"], 1, title=f"{wales.canary} b"))
+    (merged,) = bob.push(update("work_orders", order["id"], 1, priority=1))
+
+    assert (merged["outcome"], merged["version"]) == ("merged", 3)
+    assert (merged["current"]["title"], merged["current"]["priority"]) == (f"{wales.canary} b", 1)
+
+
+def test_two_supervisors_edit_one_inspection(wales: World) -> None:
+    """Inspections do not merge: the second is told what to look at."""
+    anna, ben = (wales.hire("supervisor") for _ in range(2))
+    asset = create("assets", site=wales.site, tag="p1", category="pump")
+    inspection = create("inspections", asset=asset["id"], template_code="T", template_version=1)
+    assert outcomes(anna.push(asset, inspection)) == ["created", "created"]
+
+    answers = [{"id": new_id(), "item_code": "1", "value": "ok"}]
+    assert outcomes(anna.push(update("inspections", inspection["id"], 1, answers=answers))) == [
+        "updated"
+    ]
+    (result,) = ben.push(
+        update("inspections", inspection["id"], 1, answers=[{**answers[0], "value": "bad"}])
+    )
+
+    assert (result["outcome"], result["fields"]) == ("conflict", ["answers"])
+    assert result["current"]["answers"][0]["value"] == "ok"
+    assert (result["base_version"], result["version"]) == (1, 2)
+
+
+def test_edit_against_delete_both_ways(alice: Phone, bob: Phone, wales: World) -> None:
+    """A delete on an old version loses; an edit of a deleted row is told so; the queue goes on."""
+    kept, lost = (create("work_orders", **wales.order()) for _ in range(2))
+    alice.push(kept, lost)
+    alice.push(
+        update("work_orders", kept["id"], 1, title="b"), delete("work_orders", lost["id"], 1)
+    )
+    late = create("work_orders", **wales.order())
+
+    results = bob.push(
+        delete("work_orders", kept["id"], 1), update("work_orders", lost["id"], 1, title="c"), late
+    )
+
+    assert outcomes(results) == ["conflict", "gone", "created"]
+    assert results[0]["code"] == "edited_since"
+
+
+def test_illegal_step_names_the_legal_ones(alice: Phone, wales: World) -> None:
+    """The app can offer what is possible instead of an error."""
+    order = create("work_orders", **wales.order(status="open"))
+    alice.push(order)
+
+    (result,) = alice.push(update("work_orders", order["id"], 1, status="done"))
+
+    assert (result["outcome"], result["code"]) == ("conflict", "illegal_transition")
+    assert "assigned" in result["allowed"]
+
+
+def test_row_that_others_need_is_not_deleted(alice: Phone, wales: World) -> None:
+    """A work order with a note stays; the phone that never saw the note is told."""
+    order = create("work_orders", **wales.order())
+    alice.push(order, create("notes", work_order=order["id"], text="rust"))
+
+    (result,) = alice.push(delete("work_orders", order["id"], 1))
+
+    assert (result["outcome"], result["code"]) == ("conflict", "still_referenced")
+
+
+# --- tenants and scopes -----------------------------------------------------------------------
+
+
+def test_two_tenants_use_the_same_ids_and_keys(
+    alice: Phone, wales: World, northwind: World
+) -> None:
+    """Neither is refused, changed or shown what the other has."""
+    nina = northwind.hire()
+    row_id = new_id()
+    body = {"policy": "per_row", "mutations": [create("work_orders", row_id, **wales.order())]}
+    other = {
+        "policy": "per_row",
+        "mutations": [create("work_orders", row_id, **northwind.order())],
+    }
+    assert alice.push_raw(body, "k").json()["results"][0]["outcome"] == "created"
+
+    assert nina.push_raw(other, "k").json()["results"][0]["outcome"] == "created"
+    nina.push(update("work_orders", row_id, 1, title=f"{northwind.canary} mine"))
+
+    alice.pull()
+    assert alice.row("work_orders", row_id)["title"] == f"{wales.canary} pump"
+
+
+@pytest.mark.parametrize("op", ["update", "delete"])
+def test_foreign_row_answers_like_a_missing_one(
+    op: str, alice: Phone, wales: World, northwind: World
+) -> None:
+    """To the byte, but for the id: nothing tells that it exists."""
+    nina = northwind.hire()
+    order = create("work_orders", **northwind.order())
+    nina.push(order)
+    make = {
+        "update": lambda i: update("work_orders", i, 1, title="x"),
+        "delete": lambda i: delete("work_orders", i, 1),
+    }[op]
+
+    (foreign,), (missing,) = alice.push(make(order["id"])), alice.push(make(new_id()))
+
+    assert {**foreign, "id": ""} == {**missing, "id": ""}
+    assert foreign["outcome"] == "not_found"
+
+
+def test_foreign_references_answer_like_missing_ones(
+    alice: Phone, wales: World, northwind: World
+) -> None:
+    """Another tenant's site, and one of this tenant that the technician does not hold."""
+    results = alice.push(
+        *(
+            create("work_orders", **wales.order(site=site))
+            for site in (northwind.site, wales.other_site, new_id())
+        )
+    )
+
+    assert outcomes(results) == ["dependency_failed"] * 3
+    assert {line["code"] for line in results} == {"parent_missing"}
+
+
+def test_assignee_of_another_tenant_is_refused(
+    alice: Phone, wales: World, northwind: World
+) -> None:
+    """A person of another tenant does not exist here."""
+    nina = northwind.hire()
+
+    (result,) = alice.push(create("work_orders", **wales.order(assignee=str(nina.user_id))))
+
+    assert (result["outcome"], result["errors"][0]["path"]) == ("invalid", "assignee")
+
+
+def test_row_out_of_scope_is_not_found(alice: Phone, wales: World) -> None:
+    """A colleague's territory is no business of hers."""
+    tom = wales.hire(territories=[wales.newport])
+    order = create("work_orders", **wales.order(site=wales.other_site))
+    tom.push(order)
+
+    assert outcomes(alice.push(update("work_orders", order["id"], 1, title="x"))) == ["not_found"]
+
+
+# --- bad input --------------------------------------------------------------------------------
+
+DEEP = b"[" * 50_000
+CASES: dict[str, tuple[bytes, int, str]] = {
+    "no json": (b"{", 400, "body_malformed"),
+    "empty": (b"", 400, "body_malformed"),
+    "a list": (b"[]", 400, "body_malformed"),
+    "no mutations": (b"{}", 400, "body_malformed"),
+    "unknown member": (b'{"mutations": [], "x": 1}', 400, "body_malformed"),
+    "unknown policy": (b'{"mutations": [], "policy": "x"}', 400, "body_malformed"),
+    "unknown op": (b'{"mutations": [{"op": "x", "collection": "notes", "id": "1"}]}', 400, "body_malformed"),
+    "id is a number": (b'{"mutations": [{"op": "create", "collection": "notes", "id": 1}]}', 400, "body_malformed"),
+    "data is a list": (b'{"mutations": [{"op": "create", "collection": "notes", "id": "1", "data": []}]}', 400, "body_malformed"),
+    "negative base": (b'{"mutations": [{"op": "delete", "collection": "notes", "id": "1", "base_version": -1}]}', 400, "body_malformed"),
+    "latin-1": ('{"mutations": [{"op": "create", "collection": "é", "id": "1"}]}'.encode("latin-1"), 400, "body_malformed"),
+    "lone surrogate": (b'{"mutations": [{"op": "create", "collection": "notes", "id": "1", "data": {"text": "\\ud800"}}]}', 400, "body_malformed"),
+    "nul": (b'{"mutations": [{"op": "create", "collection": "notes", "id": "1", "data": {"text": "\\u0000"}}]}', 400, "body_malformed"),
+    "nul in a key": (b'{"mutations": [{"op": "create", "collection": "notes", "id": "1", "data": {"\\u0000": 1}}]}', 400, "body_malformed"),
+    "NaN": (b'{"mutations": [{"op": "create", "collection": "notes", "id": "1", "data": {"text": NaN}}]}', 400, "body_malformed"),
+    "huge number": (b'{"mutations": [{"op": "create", "collection": "notes", "id": "1", "data": {"text": ' + b"9" * 400 + b"}}]}", 400, "body_malformed"),
+    "deep": (b'{"mutations": [{"op": "create", "collection": "notes", "id": "1", "data": {"text": ' + DEEP + b"}}]}", 400, "body_malformed"),
+    "deep but closed": (b'{"mutations": [{"op": "create", "collection": "notes", "id": "1", "data": {"a": ' + b"[" * 40 + b"]" * 40 + b"}}]}", 400, "body_malformed"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_unreadable_body_is_a_clear_400(case: str, alice: Phone, wales: World) -> None:
+    """A code each, nothing written, and the key stays free."""
+    body, status, code = CASES[case]
+    before = state_of(wales)
+
+    answer = alice.push_raw(body)
+
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert answer["Content-Type"] == "application/problem+json"
+    assert state_of(wales) == before
+
+
+@pytest.mark.parametrize(
+    ("data", "path", "code"),
+    [
+        ({"title": "x" * 5_000}, "title", "max_length"),
+        ({"title": None}, "title", "null"),
+        ({"title": ["x"]}, "title", "invalid"),
+        ({"priority": "high"}, "priority", "invalid"),
+        ({"kind": "nonsense"}, "kind", "invalid_choice"),
+        ({"site": "not-a-uuid"}, "site", "invalid"),
+        ({"due_at": "yesterday"}, "due_at", "invalid"),
+        ({"tasks": "x"}, "tasks", "not_a_list"),
+        ({"tasks": [{"id": new_id(), "position": 1}]}, "tasks.0.text", "required"),
+        (
+            {"tasks": [{"id": new_id(), "position": 1, "text": "x", "extra": 1}]},
+            "tasks.0.extra",
+            "unknown_field",
+        ),
+        ({"nonsense": 1}, "nonsense", "unknown_field"),
+        ({"number": "WO-1"}, "number", "read_only"),
+        ({"tenant_id": new_id()}, "tenant_id", "unknown_field"),
+        ({"tenant": new_id()}, "tenant", "unknown_field"),
+        ({"version": 7}, "version", "unknown_field"),
+        ({"field_versions": {}}, "field_versions", "unknown_field"),
+        ({"id": new_id()}, "id", "unknown_field"),
+        ({"created_at": "2026-01-01T00:00:00Z"}, "created_at", "unknown_field"),
+    ],
+)
+def test_bad_field_is_named_with_a_code(
+    data: dict[str, Any], path: str, code: str, alice: Phone, wales: World
+) -> None:
+    """The app can show the error at its field; nothing of the row is written."""
+    answer = alice.push_raw({"mutations": [create("work_orders", **wales.order(**data))]})
+
+    (result,) = answer.json()["results"]
+    assert answer.status_code == 422
+    assert (path, code) in {(e["path"], e["code"]) for e in result["errors"]}
+    assert not WorkOrder.objects.filter(tenant_id=wales.tenant.pk).exists()
+
+
+@pytest.mark.parametrize(
+    ("mutation", "path", "code"),
+    [
+        (create("nonsense"), "collection", "unknown_collection"),
+        (create("notes", "not-a-uuid", text="x"), "id", "invalid"),
+        (update("work_orders", new_id(), None, title="x"), None, "row_not_found"),
+    ],
+)
+def test_mutation_that_cannot_be_placed(
+    mutation: dict[str, Any], path: str | None, code: str, alice: Phone
+) -> None:
+    """One outcome for it, and the rest of the batch goes on."""
+    results = alice.push(mutation)
+
+    if path is None:
+        assert results[0]["code"] == code
+    else:
+        assert [(e["path"], e["code"]) for e in results[0]["errors"]] == [(path, code)]
+
+
+def test_edit_needs_its_base(alice: Phone, wales: World) -> None:
+    """Without it nobody could tell an edit from an overwrite."""
+    order = create("work_orders", **wales.order())
+    alice.push(order)
+
+    (result,) = alice.push(update("work_orders", order["id"], None, title="b"))
+
+    assert (result["outcome"], result["errors"][0]["path"]) == ("invalid", "base_version")
+
+
+def test_upper_case_ids_are_the_same_ids(alice: Phone, wales: World) -> None:
+    """Some platforms print UUIDs in capitals."""
+    order = create("work_orders", **wales.order())
+    alice.push({**order, "id": order["id"].upper()})
+
+    assert outcomes(alice.push(order)) == ["unchanged"]
+
+
+@pytest.mark.parametrize(
+    ("key", "status", "code"),
+    [("", 400, "idempotency_key_required"), ('""', 400, "idempotency_key_invalid"),
+     ("x" * 300, 400, "idempotency_key_invalid"), ("a b", 400, "idempotency_key_invalid")],
+)  # fmt: skip
+def test_key_must_be_there_and_sane(
+    key: str, status: int, code: str, alice: Phone, wales: World
+) -> None:
+    """Without a key a retry could double the work."""
+    answer = alice.push_raw({"mutations": [create("work_orders", **wales.order())]}, key)
+
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert not WorkOrder.objects.filter(tenant_id=wales.tenant.pk).exists()
+
+
+def test_too_many_rows_are_refused_with_the_limit(alice: Phone, wales: World) -> None:
+    """The client learns what to halve to."""
+    answer = alice.push_raw(
+        {"mutations": [create("work_orders", **wales.order()) for _ in range(1_001)]}
+    )
+
+    problem = answer.json()
+    assert (answer.status_code, problem["limit"], problem["maximum"]) == (
+        413,
+        "push_rows_max",
+        1_000,
+    )
+
+
+def test_too_large_a_body_is_refused_packed_or_not(alice: Phone) -> None:
+    """A bomb of a few KiB counts as what it unpacks to."""
+    huge = b'{"mutations": [' + b" " * (9 * 1024 * 1024) + b"]}"
+
+    plain = alice.push_raw(huge)
+    packed = alice.send(
+        "POST",
+        "/api/v1/sync/push",
+        gzip.compress(huge),
+        **{"Idempotency-Key": "k", "Content-Encoding": "gzip"},
+    )
+
+    assert plain.status_code == packed.status_code == 413
+    assert packed.json()["limit"] == "body_bytes_max"
+
+
+def test_packed_body_is_the_same_request(alice: Phone, wales: World) -> None:
+    """The key stands for the decoded bytes: a retry may be packed where the first was not."""
+    body = json.dumps({"mutations": [create("work_orders", **wales.order())]}).encode()
+    first = alice.push_raw(body, "k")
+
+    again = alice.send(
+        "POST",
+        "/api/v1/sync/push",
+        gzip.compress(body),
+        **{"Idempotency-Key": "k", "Content-Encoding": "gzip"},
+    )
+
+    assert again.content == first.content
+
+
+@pytest.mark.parametrize(
+    "body", [b"nonsense", gzip.compress(b"{}")[:-4], gzip.compress(b"{}") + b"x"]
+)
+def test_broken_gzip_is_a_400(body: bytes, alice: Phone) -> None:
+    """Cut off, or with something behind it."""
+    answer = alice.send(
+        "POST", "/api/v1/sync/push", body, **{"Idempotency-Key": "k", "Content-Encoding": "gzip"}
+    )
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "body_malformed")
+
+
+def test_unknown_encoding_is_a_415(alice: Phone) -> None:
+    """Better a plain no than bytes taken for JSON."""
+    answer = alice.send(
+        "POST", "/api/v1/sync/push", b"{}", **{"Idempotency-Key": "k", "Content-Encoding": "br"}
+    )
+
+    assert (answer.status_code, answer.json()["code"]) == (415, "content_encoding_unsupported")
+
+
+def test_nobody_gets_a_401(alice: Phone, wales: World) -> None:
+    """Before anything of the body is looked at."""
+    alice.token = "nonsense"
+
+    for answer in (alice.push_raw(b"{"), alice.send("GET", PULL)):
+        assert answer.status_code == 401
+        assert answer["Content-Type"] == "application/problem+json"
+
+
+def test_rehearsal_reports_and_writes_nothing(alice: Phone, wales: World) -> None:
+    """`validate_only` takes no key and leaves no trace."""
+    before = state_of(wales)
+    order = create("work_orders", **wales.order())
+
+    answer = alice.push_raw({"validate_only": True, "mutations": [order]}, "")
+
+    assert answer.json()["results"][0]["outcome"] == "created"
+    assert state_of(wales) == before
+    assert not WorkOrder.objects.filter(pk=order["id"]).exists()
+
+
+# --- cost -------------------------------------------------------------------------------------
+
+
+def test_number_of_queries_does_not_depend_on_the_number_of_rows(
+    alice: Phone, wales: World
+) -> None:
+    """Creates, edits, children, parents and deletes: 3 of each cost as much as 90."""
+
+    def cost(count: int) -> int:
+        orders = [
+            create(
+                "work_orders", **wales.order(tasks=[{"id": new_id(), "position": 1, "text": "x"}])
+            )
+            for _ in range(count)
+        ]
+        notes = [create("notes", work_order=o["id"], text="x") for o in orders]
+        doomed = [create("work_orders", **wales.order()) for _ in range(count)]
+        with CaptureQueriesContext(
+            connection,
+        ) as first:
+            assert set(outcomes(alice.push(*notes, *orders, *doomed))) == {"created"}
+        with CaptureQueriesContext(connection) as second:
+            edits = [update("work_orders", o["id"], 1, title="b", tasks=[]) for o in orders]
+            ends = [delete("work_orders", o["id"], 1) for o in doomed]
+            assert set(outcomes(alice.push(*edits, *ends))) == {"updated", "deleted"}
+        return len(first) + len(second)
+
+    cost(1)  # what is compiled once, is compiled
+
+    assert cost(3) == cost(90)
+
+
+def test_append_only_rows_stay(alice: Phone, wales: World) -> None:
+    """Notes are evidence."""
+    order = create("work_orders", **wales.order())
+    note = create("notes", work_order=order["id"], text="rust")
+    alice.push(order, note)
+
+    results = alice.push(
+        update("notes", note["id"], 1, text="gold"), delete("notes", note["id"], 1)
+    )
+
+    assert outcomes(results) == ["forbidden", "forbidden"]
+    assert Note.objects.get(pk=note["id"]).text == "rust"
+    assert ChangeRow.objects.get(collection="notes", row_id=note["id"]).version == 1
