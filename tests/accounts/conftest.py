@@ -12,7 +12,7 @@ from backend.accounts.models import Device, Membership, Role, Tenant, User
 if TYPE_CHECKING:
     from rest_framework.test import APIClient
 
-PASSWORD = "a-long-way-to-cardiff"  # noqa: S105  # of nobody
+PASSWORD = "a-long-way-to-cardiff"  # of nobody
 INSTALL = {"install_id": "phone-1", "platform": "android", "app_version": "1.0"}
 
 

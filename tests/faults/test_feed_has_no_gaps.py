@@ -35,7 +35,7 @@ def missed_by_readers(write: Write, make_poll: Callable[[], Poll]) -> tuple[int,
     committed: list[str] = []
 
     def writer(seed: int) -> None:
-        rng = random.Random(seed)  # noqa: S311
+        rng = random.Random(seed)
         for _ in range(PUSHES_PER_WRITER):
             committed.extend(write(rng))
 

@@ -12,8 +12,9 @@ import pytest
 # The reference server lies beside the tests, which are no package.
 sys.path.insert(0, str(Path(__file__).parent))
 
-import fieldsync
 from reference_server import ReferenceServer
+
+import fieldsync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

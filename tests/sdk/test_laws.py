@@ -1,7 +1,7 @@
 """Laws: whatever phones do and whatever the network does to them, it all comes right.
 
-    random edits on several phones  +  faults, kills, restores, lost cursors
-        -> heal -> sync until quiet -> nothing lost, nothing doubled, replicas equal, outboxes empty
+random edits on several phones  +  faults, kills, restores, lost cursors
+-> heal -> sync until quiet -> nothing lost, nothing doubled, replicas equal, outboxes empty
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from conftest import Phone
 from hypothesis import HealthCheck, given, settings, strategies as st
+from reference_server import Fault, ReferenceServer
 
 import fieldsync
-from conftest import Phone
 from fieldsync.errors import FieldsyncError
 from fieldsync.merge import Candidate, Edit, choose_batch, coalesce, find_cut, local_view
 from fieldsync.retry import RetryBudget, RetryPolicy
 from fieldsync.wire import Op
-from reference_server import Fault, ReferenceServer
 
 PHONES = 3
 COLLECTIONS = ("work_orders", "inspections")

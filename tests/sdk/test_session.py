@@ -7,9 +7,9 @@ from typing import Any
 
 import httpx2
 import pytest
+from reference_server import Fault
 
 import fieldsync
-from reference_server import Fault
 
 ORDER = {"title": "Replace the pump seal"}
 
@@ -122,7 +122,7 @@ def test_install_id_is_made_once(server: Any, phone: Any) -> None:
 
 def test_store_is_readable_by_its_owner_only(phone: Any) -> None:
     """It holds tokens and customers' data."""
-    assert os.stat(phone.path).st_mode & 0o077 == 0  # noqa: PTH116
+    assert os.stat(phone.path).st_mode & 0o077 == 0
 
 
 def test_store_of_a_newer_sdk_is_left_alone(phone: Any, server: Any) -> None:

@@ -135,7 +135,7 @@ def link(upstream: Upstream) -> Iterator[FaultyLink]:
 
 def seeded(seed: int) -> random.Random:
     """What the link draws its faults from."""
-    return random.Random(seed)  # noqa: S311  # no secret
+    return random.Random(seed)  # no secret
 
 
 @contextmanager

@@ -178,7 +178,7 @@ def test_one_mutation(
     found = plan([mutation], rows, gone=gone)
 
     assert (outcomes(found), codes(found)) == ([expected], [code])
-    is_written = expected.split("@")[0] in {"created", "updated", "deleted", "merged"}
+    is_written = expected.split("@", maxsplit=1)[0] in {"created", "updated", "deleted", "merged"}
     assert len(found.writes) == is_written
 
 

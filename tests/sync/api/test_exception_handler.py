@@ -198,7 +198,7 @@ def test_unexpected_error_tells_only_its_request_id(
 def test_request_id_of_the_client_is_kept_if_sane(
     api: APIClient,
     given: str,
-    is_kept: bool,  # noqa: FBT001
+    is_kept: bool,
 ) -> None:
     """So that one id follows a request through phone, proxy and server."""
     raised[:] = [Http404()]
@@ -262,7 +262,7 @@ def test_errors_outside_of_views_are_documents_too(
 def test_unknown_address_is_a_document_also_with_debug(
     api: APIClient,
     method: str,
-    is_debug: bool,  # noqa: FBT001
+    is_debug: bool,
 ) -> None:
     """A developer meets this first, with DEBUG on."""
     with override_settings(DEBUG=is_debug):
