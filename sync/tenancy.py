@@ -53,7 +53,9 @@ class _KeyConstraint(BaseConstraint):
     def constraint_sql(
         self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor
     ) -> str:
-        schema_editor.deferred_sql.append(self.create_sql(model, schema_editor))
+        sql = self.create_sql(model, schema_editor)
+        if sql:
+            schema_editor.deferred_sql.append(sql)
         return ""
 
     def remove_sql(
@@ -115,7 +117,10 @@ class TenantReference(_KeyConstraint):
     def create_sql(
         self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor
     ) -> str:
-        """Return the ALTER TABLE that adds the key; it is judged at once, not at commit."""
+        """Leave the ALTER TABLE to the migration's end; the key is judged at once, not at commit.
+
+        Until then the referenced table may lack the primary key that this one needs.
+        """
         quote = schema_editor.quote_name
         meta = model._meta
         field = meta.get_field(self.field)
@@ -123,11 +128,12 @@ class TenantReference(_KeyConstraint):
         remote = target._meta  # type: ignore[union-attr]
         column = self.to_column or remote.pk.column
         action = " ON DELETE CASCADE" if self.cascade else ""
-        return (
+        schema_editor.deferred_sql.append(
             f"ALTER TABLE {quote(meta.db_table)} ADD CONSTRAINT {quote(self.name)} "
             f"FOREIGN KEY ({TENANT_COLUMN}, {quote(field.column)}) "  # type: ignore[union-attr]
             f"REFERENCES {quote(remote.db_table)} ({TENANT_COLUMN}, {quote(column)}){action}"
         )
+        return ""
 
     def deconstruct(self) -> tuple[str, tuple[Combinable, ...], dict[str, Any]]:
         """Return how to make this constraint again, as migrations write it."""
