@@ -1,0 +1,1 @@
+"""The bundled domain: work orders and inspections of a field service."""

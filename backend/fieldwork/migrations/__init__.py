@@ -1,0 +1,1 @@
+"""The domain's tables, step by step."""
