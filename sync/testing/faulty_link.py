@@ -145,9 +145,13 @@ class FaultyLink:
         """Give the next requests these faults (None: a good one), whatever the rates say."""
         self._forced.extend(faults)
 
+    def set_rates(self, rates: FaultRates) -> None:
+        """Give all later requests these faults."""
+        self._rates = rates
+
     def heal(self) -> None:
         """No more faults; what is under way keeps its fault."""
-        self._rates = FaultRates()
+        self.set_rates(FaultRates())
         self._forced.clear()
 
     def start(self) -> None:
