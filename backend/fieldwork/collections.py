@@ -16,7 +16,7 @@ from typing import ClassVar
 from backend.fieldwork import serializers
 from backend.fieldwork.numbering import take_numbers
 from backend.fieldwork.roles import APPROVERS, TENANT_WIDE, forbidden, judge_role
-from backend.fieldwork.selectors import territory_paths
+from backend.fieldwork.selectors import lock_paths
 from backend.fieldwork.status import (
     INSPECTION_STEPS,
     WORK_ORDER_STEPS,
@@ -74,7 +74,7 @@ class Territories(FieldworkCollection):
     def assign(self, actor: Actor, rows: Mapping[str, Wire]) -> None:
         """Give each territory its path, below its parent's."""
         outside = {row["parent"] for row in rows.values()} - rows.keys() - {None}
-        paths = dict(territory_paths(actor.tenant_id, outside)) if outside else {}
+        paths = dict(lock_paths(actor.tenant_id, outside)) if outside else {}
         for row_id, row in rows.items():
             row["path"] = f"{paths.get(row['parent'], '/')}{row_id}/"
             paths[row_id] = row["path"]

@@ -18,7 +18,8 @@ def known_members(tenant_id: UUID, ids: Iterable[str]) -> set[str]:
     return {str(user_id) for user_id in found.values_list("user_id", flat=True)}
 
 
-def territory_paths(tenant_id: UUID, ids: Iterable[str]) -> Mapping[str, str]:
-    """Return the paths of those territories, by id; one query."""
-    found = Territory.objects.filter(tenant_id=tenant_id, id__in=ids)
-    return {str(row_id): path for row_id, path in found.values_list("id", "path")}
+def lock_paths(tenant_id: UUID, ids: Iterable[str]) -> Mapping[str, str]:
+    """Return the paths of those territories, by id, and keep them from moving until COMMIT."""
+    found = Territory.objects.filter(tenant_id=tenant_id, id__in=ids).order_by("id")
+    locked = found.select_for_update(no_key=True).values_list("id", "path")
+    return {str(row_id): path for row_id, path in locked}
