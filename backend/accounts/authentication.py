@@ -10,10 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rest_framework_simplejwt.authentication import JWTAuthentication
-from rest_framework_simplejwt.exceptions import AuthenticationFailed
 from rest_framework_simplejwt.tokens import AccessToken
 
-from backend.accounts.errors import TokenInvalid
 from backend.accounts.selectors import DeviceSession, load_session
 from backend.accounts.services import note_seen
 from backend.accounts.tokens import parse_token, read_claims
@@ -36,9 +34,10 @@ class DeviceJWTAuthentication(JWTAuthentication):
         """Return the user and the session, or None when there is no bearer token.
 
         Raises:
-            NotLoggedIn: the leaf says what is wrong.
+            AuthenticationFailed: its code says what is wrong.
         """
-        raw_token = self._raw_token(request)
+        header = self.get_header(request)
+        raw_token = self.get_raw_token(header) if header else None
         if raw_token is None:
             return None
         claims = read_claims(parse_token(AccessToken, raw_token))
@@ -48,10 +47,3 @@ class DeviceJWTAuthentication(JWTAuthentication):
         client_time = request.headers.get(CLIENT_TIME_HEADER, "")
         note_seen(session.device, client_time=client_time, now=utc_now())
         return session.user, session
-
-    def _raw_token(self, request: Request) -> bytes | None:
-        header = self.get_header(request)
-        try:
-            return self.get_raw_token(header) if header else None
-        except AuthenticationFailed as error:
-            raise TokenInvalid from error
