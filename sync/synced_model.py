@@ -82,6 +82,9 @@ class SyncedQuerySet(models.QuerySet[Any]):
         raise BypassesFeed("_raw_delete", "Use delete().")
 
 
+SyncedManager = models.Manager.from_queryset(SyncedQuerySet)
+
+
 class SyncedModel(models.Model, metaclass=TenantKeys):
     """A row that devices keep; belongs to one tenant for good.
 
@@ -96,7 +99,7 @@ class SyncedModel(models.Model, metaclass=TenantKeys):
     created_at = models.DateTimeField(editable=False)
     updated_at = models.DateTimeField(editable=False)
 
-    objects = SyncedQuerySet.as_manager()
+    objects = SyncedManager()
 
     class Meta:
         abstract = True
@@ -166,6 +169,9 @@ class NestedQuerySet(models.QuerySet[Any]):
     bulk_create = bulk_update = create = update = delete = _raw_delete = refuse_write  # type: ignore[assignment]
 
 
+NestedManager = models.Manager.from_queryset(NestedQuerySet)
+
+
 class NestedModel(models.Model, metaclass=TenantKeys):
     """A child that is edited with its parent; `nested_in` names the reference to it."""
 
@@ -174,7 +180,7 @@ class NestedModel(models.Model, metaclass=TenantKeys):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     tenant_id = models.UUIDField(editable=False)
 
-    objects = NestedQuerySet.as_manager()
+    objects = NestedManager()
 
     class Meta:
         abstract = True
