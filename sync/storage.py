@@ -31,9 +31,20 @@ def load(collection: Collection, tenant_id: UUID, ids: Iterable[str]) -> dict[st
     wanted = sorted(ids)
     if not wanted:
         return {}
-    found = _read(collection, tenant_id, wanted)
-    children = {spec.name: _children(spec, tenant_id, found) for spec in collection.nested}
-    return {row_id: _state(collection, children, row) for row_id, row in found.items()}
+    rows = (
+        collection.model._base_manager.filter(tenant_id=tenant_id, id__in=wanted)
+        .order_by("id")
+        .select_for_update(no_key=True)  # a plain FOR UPDATE blocks every insert of a child
+    )
+    found = {str(row[0]): row for row in rows.values_list(*_columns(collection))}
+    return _states(collection, tenant_id, found)
+
+
+def read(collection: Collection, tenant_id: UUID) -> dict[str, RowState]:
+    """Return all rows of a tenant by id, without locks and without scopes."""
+    rows = collection.model._base_manager.filter(tenant_id=tenant_id)
+    found = {str(row[0]): row for row in rows.values_list(*_columns(collection))}
+    return _states(collection, tenant_id, found)
 
 
 def apply(writes: Sequence[Write], tenant_id: UUID, now: datetime.datetime) -> None:
@@ -93,18 +104,15 @@ def child_ids(
     return {str(row_id): str(parent_id) for row_id, parent_id in rows}
 
 
-def _read(
-    collection: Collection, tenant_id: UUID, ids: Sequence[str]
-) -> dict[str, tuple[Any, ...]]:
-    rows = (
-        collection.model._base_manager.filter(tenant_id=tenant_id, id__in=ids)
-        .order_by("id")
-        .select_for_update(no_key=True)  # a plain FOR UPDATE blocks every insert of a child
-    )
-    names = [spec.attname for spec in collection.fields]
-    return {
-        str(row[0]): row for row in rows.values_list("id", "version", "field_versions", *names)
-    }
+def _columns(collection: Collection) -> list[str]:
+    return ["id", "version", "field_versions", *(spec.attname for spec in collection.fields)]
+
+
+def _states(
+    collection: Collection, tenant_id: UUID, rows: Mapping[str, tuple[Any, ...]]
+) -> dict[str, RowState]:
+    children = {spec.name: _children(spec, tenant_id, rows) for spec in collection.nested}
+    return {row_id: _state(collection, children, row) for row_id, row in rows.items()}
 
 
 def _children(spec: NestedSpec, tenant_id: UUID, parents: Iterable[str]) -> dict[str, list[Wire]]:

@@ -176,6 +176,7 @@ def make_session(user: User, tenant: Tenant, install_id: str) -> tuple[UUID, str
     """Log in without the cost of a password; return the device's id and an access token."""
     device = Device.objects.create(
         tenant=tenant, user=user, install_id=install_id, platform="test", app_version="1",
+        created_at=utc_now(),
         last_seen_at=utc_now(),
     )  # fmt: skip
     session = load_session(user_id=user.pk, tenant_id=tenant.pk, device_id=device.pk)

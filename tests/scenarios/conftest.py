@@ -25,3 +25,9 @@ def alice(wales: World) -> Phone:
 @pytest.fixture
 def bob(wales: World) -> Phone:
     return wales.hire()
+
+
+@pytest.fixture
+def dora(wales: World) -> Phone:
+    """Return the phone of the dispatcher, who may delete."""
+    return wales.hire("dispatcher")

@@ -13,13 +13,13 @@ from sync.models import Stream
 from tests.phones import PULL, Phone, World, create, delete, new_id, update
 
 
-def test_first_sync_brings_live_rows_once_at_their_newest(alice: Phone, wales: World) -> None:
+def test_first_sync_brings_live_rows_once_at_their_newest(dora: Phone, wales: World) -> None:
     """However often a row was edited; and nothing of what was deleted before."""
     order, doomed = (create("work_orders", **wales.order()) for _ in range(2))
-    alice.push(order, doomed)
+    dora.push(order, doomed)
     for version in range(1, 4):
-        alice.push(update("work_orders", order["id"], version, title=f"{wales.canary} {version}"))
-    alice.push(delete("work_orders", doomed["id"], 1))
+        dora.push(update("work_orders", order["id"], version, title=f"{wales.canary} {version}"))
+    dora.push(delete("work_orders", doomed["id"], 1))
 
     changes = wales.hire().pull()
 
@@ -28,12 +28,12 @@ def test_first_sync_brings_live_rows_once_at_their_newest(alice: Phone, wales: W
     assert doomed["id"] not in {c["id"] for c in changes}
 
 
-def test_later_pull_brings_edits_and_tombstones(alice: Phone, bob: Phone, wales: World) -> None:
+def test_later_pull_brings_edits_and_tombstones(dora: Phone, bob: Phone, wales: World) -> None:
     """A delete is told with its version."""
     order, doomed = (create("work_orders", **wales.order()) for _ in range(2))
-    alice.push(order, doomed)
+    dora.push(order, doomed)
     bob.pull()
-    alice.push(
+    dora.push(
         update("work_orders", order["id"], 1, priority=1), delete("work_orders", doomed["id"], 1)
     )
 
@@ -78,14 +78,14 @@ def test_ten_thousand_rows_of_one_transaction_in_pages_of_100(alice: Phone, wale
     assert alice.pull_page(limit=100)["changes"] == []
 
 
-def test_rows_deleted_during_a_first_sync_are_told(alice: Phone, wales: World) -> None:
+def test_rows_deleted_during_a_first_sync_are_told(dora: Phone, wales: World) -> None:
     """The phone has read the row already; leaving its tombstone out would keep it for ever."""
     orders = [create("work_orders", **wales.order()) for _ in range(6)]
-    alice.push(*orders)
+    dora.push(*orders)
     phone = wales.hire()
     while ("work_orders", orders[0]["id"]) not in phone.rows:
         phone.pull_page(limit=2)
-    alice.push(delete("work_orders", orders[0]["id"], 1))
+    dora.push(delete("work_orders", orders[0]["id"], 1))
 
     phone.pull(limit=2)
 
