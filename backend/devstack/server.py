@@ -77,9 +77,8 @@ def start_server(  # noqa: PLR0913  # each is a separate decision of the caller
         return start_child(
             name="the web server",
             command=[
-                *(sys.executable, "-m", "uvicorn", application),
-                *("--host", host, "--port", str(chosen), "--workers", str(workers)),
-                *("--timeout-graceful-shutdown", str(GRACEFUL_S_MAX), *options),
+                *(sys.executable, *make_arguments(application, host=host, port=chosen)),
+                *("--workers", str(workers), *options),
             ],
             environ={**os.environ, **environ},
             log=log,
@@ -92,6 +91,17 @@ def start_server(  # noqa: PLR0913  # each is a separate decision of the caller
     listener = Listener(launch=launch, answers=answers, ready_s_max=READY_S_MAX, host=host)
     child, port = listener.start(port)
     return Server(url=f"http://{host}:{port}", port=port, child=child)
+
+
+def make_arguments(application: str, *, host: str, port: int) -> list[str]:
+    """What Python is given to serve `application`; the container image starts with the same.
+
+    Without a `--workers` after it, uvicorn takes their number from WEB_CONCURRENCY.
+    """
+    return [
+        *("-m", "uvicorn", application, "--host", host, "--port", str(port)),
+        *("--timeout-graceful-shutdown", str(GRACEFUL_S_MAX)),
+    ]
 
 
 def _answers_http(host: str, port: int) -> bool:

@@ -29,11 +29,13 @@ PASSWORD: Final = "fieldsync"  # noqa: S105  # known to everybody: demo and test
 ROOT: Final = "Wales"
 FIRST_DUE_AT: Final = dt.datetime(2026, 12, 1, 16, tzinfo=dt.UTC)
 
-TERRITORIES: Final = {  # tenant -> territory -> its parent
+TERRITORIES: Final[dict[str, dict[str, str | None]]] = {  # tenant -> territory -> its parent
     "wales": {ROOT: None, "Cardiff": ROOT, "Newport": ROOT, "Swansea": ROOT},
     "northwind": {"Harbour": None},
 }
-PEOPLE: Final = {  # tenant -> user -> role, territories
+PEOPLE: Final[
+    dict[str, dict[str, tuple[Role, tuple[str, ...]]]]
+] = {  # tenant -> user -> role, territories
     "wales": {
         "dora": (Role.DISPATCHER, ()),
         "sam": (Role.SUPERVISOR, (ROOT,)),

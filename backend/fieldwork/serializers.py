@@ -115,7 +115,7 @@ class WorkOrderSerializer(RowSerializer):
     assignee = ReferenceField(
         source="assignee_id", known=known_members, required=False, allow_null=True
     )
-    tasks = TaskSerializer(many=True, required=False, max_length=TASKS_MAX)
+    tasks = TaskSerializer(many=True, required=False, max_length=TASKS_MAX)  # type: ignore[call-arg]  # the list's own
 
     class Meta:
         model = WorkOrder
@@ -148,7 +148,7 @@ class AnswerSerializer(NestedSerializer):
 class InspectionSerializer(RowSerializer):
     """An inspection with its answers."""
 
-    answers = AnswerSerializer(many=True, required=False, max_length=ANSWERS_MAX)
+    answers = AnswerSerializer(many=True, required=False, max_length=ANSWERS_MAX)  # type: ignore[call-arg]  # as above
 
     class Meta:
         model = Inspection

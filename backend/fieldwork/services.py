@@ -11,7 +11,7 @@ from django.db import transaction
 from backend.fieldwork.models import Territory
 from sync import local_edits
 from sync.errors import EditRefused
-from sync.types import Mutation, Outcome, Result
+from sync.types import Mutation, Outcome, Result, Wire
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -84,7 +84,7 @@ def move_territory(territory: Territory, parent_id: UUID | None) -> None:
         above = paths.get(str(parent_id), "/")
         if above.startswith(old):
             raise TerritoryCircle
-        edits = {
+        edits: dict[str, Wire] = {
             row_id: {"path": f"{above}{own_id}/{path.removeprefix(old)}"}
             for row_id, path in paths.items()
             if path.startswith(old)

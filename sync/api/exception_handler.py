@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 import uuid
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -219,8 +218,8 @@ def _from_sync(exc: SyncError) -> Problem:
 
 def _from_api(exc: exceptions.APIException) -> Problem:
     code, detail = _code_and_detail(exc)
-    wait_s = getattr(exc, "wait", None)
-    retry_after_s = None if wait_s is None else max(RETRY_AFTER_DEFAULT_S, math.ceil(wait_s))
+    wait_s: int | None = getattr(exc, "wait", None)  # of a Throttled: DRF has rounded it up
+    retry_after_s = None if wait_s is None else max(RETRY_AFTER_DEFAULT_S, wait_s)
     title = getattr(exc, "title", None)
     if title is None and code in FRAMEWORK_ERRORS:
         title = FRAMEWORK_ERRORS[code].title

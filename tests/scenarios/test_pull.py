@@ -74,7 +74,7 @@ def test_ten_thousand_rows_of_one_transaction_in_pages_of_100(alice: Phone, wale
 
     assert not page["has_more"]
     assert len(seen) == len(set(seen))
-    assert len([i for i in seen if i in {r[1] for r in alice.rows if r[0] == "sites"}]) == 10_001
+    assert len([1 for name, _ in alice.rows if name == "sites"]) == 10_001
     assert alice.pull_page(limit=100)["changes"] == []
 
 

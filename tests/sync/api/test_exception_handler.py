@@ -127,6 +127,7 @@ CASES: list[tuple[Exception, int, str, str | None]] = [
     (DisallowedHost(),                                 400, "request_malformed",          None),
     (exceptions.UnsupportedMediaType("text/csv"),      415, "unsupported_media_type",     None),
     (exceptions.Throttled(wait=2.1),                   429, "throttled",                  "3"),
+    (exceptions.Throttled(wait=0),                     429, "throttled",                  "1"),
     (exceptions.Throttled(),                           429, "throttled",                  "1"),
     (exceptions.APIException("inner secret"),          500, "internal_error",             None),
     (KeyError("inner secret"),                         500, "internal_error",             None),
