@@ -203,7 +203,8 @@ class ReferenceServer:
             units.setdefault(mutation.get("group", f"#{at}"), []).append(at)
         results: dict[int, dict[str, Any]] = {}
         parents_first = sorted(
-            units.values(), key=lambda unit: all(mutations[at]["collection"] in PARENTS for at in unit)
+            units.values(),
+            key=lambda unit: all(mutations[at]["collection"] in PARENTS for at in unit),
         )
         for unit in parents_first:
             backup = (dict(self.state.rows), dict(self.state.feed), self.state.head)
@@ -222,7 +223,9 @@ class ReferenceServer:
             else:
                 for at in unit:
                     if results[at]["outcome"] != "unchanged":
-                        self.applied.append((device, key, mutations[at]["op"], mutations[at]["id"]))
+                        self.applied.append(
+                            (device, key, mutations[at]["op"], mutations[at]["id"])
+                        )
         return [
             {"index": at, "collection": mutation["collection"], "id": mutation["id"]} | results[at]
             for at, mutation in enumerate(mutations)
@@ -287,7 +290,10 @@ class ReferenceServer:
             return conflict(row, overlap, base)
         version = row.version + 1
         row = Row(
-            version, row.data | edit, row.field_versions | dict.fromkeys(edit, version), device=device
+            version,
+            row.data | edit,
+            row.field_versions | dict.fromkeys(edit, version),
+            device=device,
         )
         self._log(name, row, device)
         if moved:
@@ -327,7 +333,11 @@ class ReferenceServer:
         if not is_first and after < self.floor:
             return problem(410, "cursor_expired")
         entries = sorted(
-            [(seq, name) for name, seq in self.state.feed.items() if (user, *name) not in self.hidden]
+            [
+                (seq, name)
+                for name, seq in self.state.feed.items()
+                if (user, *name) not in self.hidden
+            ]
             + [(seq, name) for (owner, *name), seq in self.hidden.items() if owner == user]
         )
         entries = [entry for entry in entries if entry[0] > after]
@@ -425,7 +435,13 @@ def answer(status: int, body: bytes, headers: dict[str, str] | None = None) -> h
 
 def problem(status: int, code: str, headers: dict[str, str] | None = None) -> httpx2.Response:
     """A problem document."""
-    body = {"status": status, "code": code, "title": code, "detail": f"{code}.", "request_id": "r1"}
+    body = {
+        "status": status,
+        "code": code,
+        "title": code,
+        "detail": f"{code}.",
+        "request_id": "r1",
+    }
     kind = {"content-type": "application/problem+json"}
     return httpx2.Response(
         status, headers=kind | (headers or {}), content=json.dumps(body).encode()

@@ -55,7 +55,9 @@ class World:
         ]
         self.serial = itertools.count()
         self.ids = [f"row-{at}" for at in range(6)]
-        self.written: list[tuple[int, str, str, str, str]] = []  # phone, collection, id, field, value
+        self.written: list[
+            tuple[int, str, str, str, str]
+        ] = []  # phone, collection, id, field, value
         self.created: set[tuple[int, str, str]] = set()
 
     def do(self, step: tuple[Any, ...]) -> None:
@@ -287,7 +289,10 @@ def test_batches_keep_groups_whole_and_take_everything(
         assert len(batch) <= rows_max or len({name for _, name in batch}) == 1
         sent_as = {candidate.row_id: name for candidate, name in batch}
         for candidate, _ in batch:
-            assert len({sent_as[c.row_id] for c, _ in batch if c.edit.groups & candidate.edit.groups}) <= 1
+            assert (
+                len({sent_as[c.row_id] for c, _ in batch if c.edit.groups & candidate.edit.groups})
+                <= 1
+            )
     assert (left, len(gone)) == ([], all_of_them)
 
 
@@ -295,7 +300,9 @@ def test_parents_go_before_children_across_batches() -> None:
     """A row edited early may point to one made later."""
     pump = Candidate(seq=2, row_id="pump", edit=Edit(op=Op.CREATE, data={}))
     order = Candidate(
-        seq=1, row_id="order", edit=Edit(op=Op.UPDATE, data={"links": [{"asset": "pump"}]}, base_version=1)
+        seq=1,
+        row_id="order",
+        edit=Edit(op=Op.UPDATE, data={"links": [{"asset": "pump"}]}, base_version=1),
     )
 
     batch = choose_batch([order, pump], rows_max=1)
@@ -303,7 +310,11 @@ def test_parents_go_before_children_across_batches() -> None:
     assert [candidate.row_id for candidate, _ in batch] == ["pump"]
 
 
-@given(st.lists(st.none() | st.sampled_from("GH"), max_size=9).map(lambda names: sorted(names, key=str)))
+@given(
+    st.lists(st.none() | st.sampled_from("GH"), max_size=9).map(
+        lambda names: sorted(names, key=str)
+    )
+)
 def test_cut_never_parts_a_group(names: list[str | None]) -> None:
     """Neither half is empty, and no name is on both sides."""
     cut = find_cut(names)
@@ -343,5 +354,7 @@ def test_frozen_bodies_are_what_is_sent(server: Any, phone: Any) -> None:
     assert key == f'"{key[1:-1]}"'
     assert json.loads(body) == {
         "policy": "per_row",
-        "mutations": [{"op": "create", "collection": "work_orders", "id": row_id, "data": {"title": "x"}}],
+        "mutations": [
+            {"op": "create", "collection": "work_orders", "id": row_id, "data": {"title": "x"}}
+        ],
     }

@@ -64,7 +64,11 @@ def test_edit_behind_a_merge_does_not_overwrite_what_it_never_saw(
     ("vanish", "outcome", "code"),
     [
         (lambda server, row_id: server.delete("work_orders", row_id), "gone", "deleted_elsewhere"),
-        (lambda server, row_id: server.hide("tess", "work_orders", row_id), "not_found", "scope_exit"),
+        (
+            lambda server, row_id: server.hide("tess", "work_orders", row_id),
+            "not_found",
+            "scope_exit",
+        ),
     ],
 )
 def test_row_that_leaves_under_a_pending_edit_becomes_an_issue(
@@ -182,7 +186,9 @@ def test_ack_is_not_an_echo(server: Any, phone: Any) -> None:
     assert phone.client.status().acked_unseen == 0
 
 
-def test_edit_sent_before_the_restore_was_noticed_is_kept_as_an_issue(server: Any, phone: Any) -> None:
+def test_edit_sent_before_the_restore_was_noticed_is_kept_as_an_issue(
+    server: Any, phone: Any
+) -> None:
     """The push comes before the pull that tells; once the row is back, a retry succeeds."""
     phone.sync()
     backup = server.backup()
@@ -202,7 +208,9 @@ def test_edit_sent_before_the_restore_was_noticed_is_kept_as_an_issue(server: An
     assert phone.client.issues() == []
 
 
-def test_fresh_pull_forgets_an_ack_whose_row_was_deleted_meanwhile(server: Any, phone: Any) -> None:
+def test_fresh_pull_forgets_an_ack_whose_row_was_deleted_meanwhile(
+    server: Any, phone: Any
+) -> None:
     """No tombstone will ever come for it: it must not stay as a ghost."""
     row_id = phone["work_orders"].create(ORDER)
     server.faults.extend([Fault.DOUBLED, *[Fault.CUT_BEFORE] * 6])
@@ -255,7 +263,9 @@ def test_row_data_is_kept_as_received(server: Any, phone: Any) -> None:
     assert phone.client._engine._store.get_row("sites", "s1").text == raw
 
 
-def test_page_that_cannot_be_applied_leaves_the_cursor_where_it_was(server: Any, phone: Any) -> None:
+def test_page_that_cannot_be_applied_leaves_the_cursor_where_it_was(
+    server: Any, phone: Any
+) -> None:
     """A cursor ahead of its page would skip the page's rows for good."""
     phone["work_orders"].create(ORDER)
     good = {"op": "upsert", "collection": "sites", "id": "s1", "version": 1, "data": {"name": "x"}}
@@ -285,7 +295,11 @@ def test_sweep_spares_a_row_that_was_acked_while_the_pages_came(
     server.gone_code = "cursor_expired"
 
     def push_from_the_other_process(path: str) -> None:
-        if path == "sync/pull" and server.gone_code is None and phone.client.status().has_cursor is False:
+        if (
+            path == "sync/pull"
+            and server.gone_code is None
+            and phone.client.status().has_cursor is False
+        ):
             server.before_answer = lambda path: None
             server.hidden.clear()
             other["work_orders"].update(row_id, {"title": "Acked"})
@@ -320,3 +334,55 @@ def test_pages_pulled_by_another_process_are_not_applied_twice(
 
     assert phone["work_orders"].get(row_id).data["title"] == "Second"
     assert phone.client.status().has_cursor
+
+
+def test_edit_behind_an_unchanged_answer_does_not_overwrite_what_it_never_saw(
+    server: Any, phone: Any, row_id: str
+) -> None:
+    """The row is as I wanted it, but somebody else brought it there, and more with it."""
+    server.edit("work_orders", row_id, title="Same", kind="install")
+    phone["work_orders"].update(row_id, {"title": "Same"})
+
+    def edit_once(path: str) -> None:
+        server.before_answer = lambda path: None
+        phone["work_orders"].update(row_id, {"kind": "inspection"})
+
+    server.before_answer = edit_once
+    report = phone.sync()
+
+    assert dict(report.outcomes) == {"unchanged": 1, "conflict": 1}
+    assert server.live("work_orders")[row_id]["kind"] == "install"
+
+
+def test_merge_shows_the_others_fields_before_the_pull(
+    server: Any, phone: Any, row_id: str
+) -> None:
+    """`current` moves the server tree, and the ack still waits for its echo."""
+    server.edit("work_orders", row_id, kind="install")
+    phone["work_orders"].update(row_id, {"title": "Mine"})
+    engine = phone.client._engine
+
+    engine._push.run(engine._budget(), fieldsync.SyncReport())
+
+    row = phone["work_orders"].get(row_id)
+    assert (row.version, row.data["kind"], row.data["title"]) == (3, "install", "Mine")
+    assert phone.client.status().acked_unseen == 1
+
+
+def test_scope_exit_ends_the_wait_for_an_echo(server: Any, phone: Any, row_id: str) -> None:
+    """Whoever hands a work order on will never see it again."""
+    phone["work_orders"].update(row_id, {"title": "Handed on"})
+    engine = phone.client._engine
+    engine._push.run(engine._budget(), fieldsync.SyncReport())
+    server.hide("tess", "work_orders", row_id)
+
+    phone.sync()
+
+    assert (phone.view("work_orders"), phone.client.status().acked_unseen) == ({}, 0)
+
+
+def test_edit_that_changes_nothing_is_not_sent(phone: Any, row_id: str) -> None:
+    """Saving a form untouched costs no mutation."""
+    phone["work_orders"].update(row_id, dict(phone["work_orders"].get(row_id).data))
+
+    assert phone.client.status().pending == 0

@@ -195,7 +195,10 @@ def test_group_travels_whole(server: Any, phone: Any) -> None:
 def test_group_with_a_bad_row_becomes_issues_together(server: Any, phone: Any) -> None:
     """The good row says that it fell with its group; sent again with the mended one, both go."""
     with phone.client.group("visit-17"):
-        good, bad = phone["work_orders"].create({"title": "ok"}), phone["work_orders"].create({"title": "BAD"})
+        good, bad = (
+            phone["work_orders"].create({"title": "ok"}),
+            phone["work_orders"].create({"title": "BAD"}),
+        )
     phone.sync()
     by_row = {issue.row_id: issue for issue in phone.client.issues()}
     assert (by_row[good].outcome, by_row[bad].outcome) == ("not_applied", "invalid")
@@ -223,7 +226,9 @@ def test_report_in_a_problem_document_is_final(server: Any, phone: Any) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 404, 422])
-def test_unexpected_refusal_raises_and_keeps_everything(server: Any, phone: Any, status: int) -> None:
+def test_unexpected_refusal_raises_and_keeps_everything(
+    server: Any, phone: Any, status: int
+) -> None:
     """A bug of the server's or ours never costs work."""
     phone["work_orders"].create(ORDER)
     server._push = lambda *given: problem(status, "idempotency_key_reused")
@@ -251,7 +256,13 @@ def test_answer_to_another_batch_is_a_bug(server: Any, phone: Any) -> None:
 def test_unknown_outcome_becomes_an_issue(server: Any, phone: Any) -> None:
     """A newer server may refuse in ways this SDK has no name for."""
     row_id = phone["work_orders"].create(ORDER)
-    result = {"index": 0, "collection": "work_orders", "id": row_id, "outcome": "embargoed", "moon": "full"}
+    result = {
+        "index": 0,
+        "collection": "work_orders",
+        "id": row_id,
+        "outcome": "embargoed",
+        "moon": "full",
+    }
     server._push = lambda *given: answer(200, json.dumps({"results": [result]}).encode())
 
     phone.sync()

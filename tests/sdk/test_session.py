@@ -14,14 +14,21 @@ import fieldsync
 ORDER = {"title": "Replace the pump seal"}
 
 
-def test_expired_token_is_refreshed_once_and_the_same_bytes_go_again(server: Any, phone: Any) -> None:
+def test_expired_token_is_refreshed_once_and_the_same_bytes_go_again(
+    server: Any, phone: Any
+) -> None:
     """The retry after a refresh is the same request."""
     phone["work_orders"].create(ORDER)
     server.faults.append(Fault.EXPIRED)
 
     report = phone.sync()
 
-    assert [path for _, path, *_ in server.seen[1:]] == ["sync/push", "auth/refresh", "sync/push", "sync/pull"]
+    assert [path for _, path, *_ in server.seen[1:]] == [
+        "sync/push",
+        "auth/refresh",
+        "sync/push",
+        "sync/pull",
+    ]
     assert len(set(server.pushes())) == 1
     assert report.retries == 0
 
