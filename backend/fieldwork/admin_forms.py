@@ -1,0 +1,77 @@
+"""The admin's forms of synced rows: what the engine refuses shows next to its field."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django import forms
+
+from backend.accounts.models import Membership, Tenant
+from backend.fieldwork.services import TerritoryCircle
+from sync.errors import EditRefused
+
+Refused = EditRefused | TerritoryCircle
+
+STALE = (
+    "Somebody edited this row while the form was open, and saving would undo that. "
+    "Open it again to see the row as it is now."
+)
+
+
+class SyncedForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
+    """Shows `refusal`, when the engine refused what the form had just asked for."""
+
+    refusal: ClassVar[Refused | None] = None
+
+    def clean(self) -> dict[str, Any]:
+        """Put each of the refusal's reasons next to its field."""
+        cleaned: dict[str, Any] = super().clean() or {}
+        for path, reason in reasons(self.refusal):
+            names = (path.partition(".")[0], f"{path}_id")
+            self.add_error(next((name for name in names if name in self.fields), None), reason)
+        return cleaned
+
+
+class NewRowForm(SyncedForm):
+    """A new row; it belongs to one tenant for good."""
+
+    tenant = forms.ModelChoiceField(Tenant.objects.filter(is_active=True))
+
+
+class EditForm(SyncedForm):
+    """An edit of the version that the form was opened on, and of no other."""
+
+    base_version = forms.IntegerField(widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["base_version"].initial = self.instance.version
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse to overwrite what a device sent meanwhile."""
+        cleaned = super().clean()
+        base_version = cleaned.get("base_version")
+        if base_version is not None and base_version != self.instance.version:
+            self.add_error(None, STALE)
+        return cleaned
+
+
+def reasons(refusal: Refused | None) -> list[tuple[str, str]]:
+    """Return a refusal's reasons as (path, text); the path is empty for the row as a whole."""
+    if refusal is None:
+        return []
+    if isinstance(refusal, TerritoryCircle):
+        return [("parent", str(refusal))]
+    refused = [result.refusal for result in refusal.results if result.refusal is not None]
+    return [
+        reason
+        for each in refused
+        for reason in ([(e.path, e.detail) for e in each.errors] or [("", each.detail)])
+    ]
+
+
+def member_choices() -> list[tuple[str, str]]:
+    """Return all active members as choices, under nobody; one query."""
+    members = Membership.objects.filter(is_active=True).select_related("user", "tenant")
+    found = {str(m.user_id): f"{m.user.username} ({m.tenant.slug})" for m in members}
+    return [("", "nobody"), *sorted(found.items(), key=lambda choice: choice[1])]
