@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import random
 import time
+import uuid
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ import fieldsync
 
 PASSWORD = "fieldsync"  # noqa: S105  # of the demo's users
 RETRY = fieldsync.RetryPolicy(attempts_max=8, wait_s_max=30, backoff_first_s=0.05, backoff_s_max=1)
+PUSH_ROWS_MAX = 100  # small batches: more chances for the link to break
 TIMEOUT_S = 10.0  # the demo's black holes are short
 SYNCS_MAX = 60  # a device that has not got through by then never will
 PART_SHARE, NOTE_SHARE = 0.3, 0.6  # of new work orders
@@ -70,6 +72,7 @@ class Device:
             platform="demo",
             retry=RETRY,
             timeout_s=TIMEOUT_S,
+            push_rows_max=PUSH_ROWS_MAX,
             rng=random.Random(rng.random()),  # noqa: S311  # jitter
         )
 
@@ -137,7 +140,7 @@ class Device:
     def _record_job(self, site: str) -> None:
         """Write down one job: the work order with its tasks, a note, a part."""
         tasks = [
-            {"id": fieldsync.new_row_id(), "position": n, "text": f"Step {n}", "done": n == 1}
+            {"id": self._new_id(), "position": n, "text": f"Step {n}", "done": n == 1}
             for n in range(1, self._rng.randint(1, 3) + 1)
         ]
         order = self.client.collection("work_orders").create(
@@ -160,6 +163,9 @@ class Device:
             self.client.collection("parts_used").create(part)
             self.ledger.made += 1
 
+    def _new_id(self) -> str:
+        return str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
+
     def _edit_one(self, own: list[str], shared: Sequence[str], touched: set[str]) -> None:
         is_shared = bool(shared) and self._rng.random() < SHARED_SHARE
         row_id = self._rng.choice(shared) if is_shared else (own.pop() if own else None)
@@ -181,6 +187,6 @@ class Device:
         choices: list[dict[str, Any]] = [{"title": mark}, {"description": mark}]
         if data["status"] in NEXT_STATUS:
             choices.append({"status": NEXT_STATUS[data["status"]]})
-        task = {"id": fieldsync.new_row_id(), "position": 99, "text": mark, "done": False}
+        task = {"id": self._new_id(), "position": 99, "text": mark, "done": False}
         choices.append({"tasks": [*data["tasks"], task]})
         return self._rng.choice(choices)

@@ -15,7 +15,9 @@ from backend.demo.device import Device
 PERCENTILES = 20  # quantiles of 5 %; the last one is p95
 
 
-def collect(devices: Sequence[Device], faults: Mapping[str, int], seconds: float) -> dict[str, Any]:
+def collect(
+    devices: Sequence[Device], faults: Mapping[str, int], seconds: float
+) -> dict[str, Any]:
     """Return the figures of the time between reconnecting and the last empty outbox."""
     outcomes: Counter[str] = sum((d.ledger.outcomes for d in devices), Counter())
     ledgers = [device.ledger for device in devices]
@@ -63,3 +65,9 @@ def show(figures: Mapping[str, Any], console: Console) -> None:
     for name, value in lines:
         table.add_row(name, str(value))
     console.print(table)
+
+
+def first(differences: Sequence[str], shown_max: int = 20) -> list[str]:
+    """Return what to print of them."""
+    rest = len(differences) - shown_max
+    return [*differences[:shown_max], *([f"… and {rest} more"] if rest > 0 else [])]

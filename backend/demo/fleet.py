@@ -23,7 +23,7 @@ def everywhere(devices: Sequence[Device], step: Callable[[Device], None], watch:
     def run(device: Device) -> None:
         try:
             step(device)
-        except Exception as error:  # noqa: BLE001  # raised again in the main thread
+        except Exception as error:  # raised again in the main thread
             errors.append(error)
 
     threads = [threading.Thread(target=run, args=(d,), daemon=True) for d in devices]

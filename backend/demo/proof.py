@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -69,7 +69,8 @@ def check_replica(replica: Replica, truth: Mapping[RowKey, RowState]) -> Iterato
             yield f"{row} is at version {version}, the server at {state.version}"
         for field in sorted(state.data.keys() | data.keys()):
             if state.data.get(field) != data.get(field):
-                yield f"{row} {field}: {data.get(field)!r}, the server has {state.data.get(field)!r}"
+                ours, theirs = data.get(field), state.data.get(field)
+                yield f"{row} {field}: {ours!r}, the server has {theirs!r}"
 
 
 def check_accounts(
@@ -125,9 +126,3 @@ def _check_versions(key: RowKey, state: RowState, logged: int) -> Iterator[str]:
     late = {f: v for f, v in state.field_versions.items() if not 1 < v <= state.version}
     if late:
         yield f"{row} at version {state.version} has fields changed by {late}"
-
-
-def first(differences: Sequence[str], shown_max: int = 20) -> list[str]:
-    """Return what to print of them."""
-    rest = len(differences) - shown_max
-    return [*differences[:shown_max], *([f"… and {rest} more"] if rest > 0 else [])]

@@ -6,9 +6,10 @@ Everything ends with the with-block, however it is left.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from uuid import UUID
 
 import django
 
+from backend.demo.voice import Voice
 from backend.devstack.server import start_server
 from backend.devstack.stack import devstack
 from sync.testing.faulty_link import FaultRates, FaultyLink, faulty_link
@@ -44,8 +46,6 @@ FAULTS = {
     ),
 }
 
-Say = Callable[[str], None]
-
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Technician:
@@ -67,22 +67,21 @@ class Stage:
 
 
 @contextmanager
-def set_stage(
-    *, devices: int, data: Path | None, seed: int, faults: str, say: Say
-) -> Iterator[Stage]:
+def set_stage(*, devices: int, data: Path | None, seed: int, voice: Voice) -> Iterator[Stage]:
     """Start everything and fill the database.
 
     Raises:
         DevstackError: a service is missing or did not start.
         OSError: `data` cannot be read.
     """
-    say("Starting PostgreSQL and Valkey")
+    voice.say("Starting PostgreSQL and Valkey")
     with devstack() as stack:
         os.environ.update({**stack.environ, "DJANGO_SETTINGS_MODULE": SETTINGS})
         django.setup()
-        tenant_id, visits = _fill(data, seed, say)
+        logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line a request is too many
+        tenant_id, visits = _fill(data, seed, voice)
         technicians = _hire(tenant_id, devices)
-        say("Starting the server and a bad link")
+        voice.say("Starting the server and a bad link")
         environ = {**stack.environ, "DJANGO_SETTINGS_MODULE": SETTINGS}
         server = start_server(environ=environ, log=stack.folder / "server.log")
         try:
@@ -107,21 +106,23 @@ def choose_data(given: Path | None) -> Path | None:
     return REAL_DATA if REAL_DATA.is_file() else None
 
 
-def _fill(data: Path | None, seed: int, say: Say) -> tuple[UUID, list[int]]:
+def _fill(data: Path | None, seed: int, voice: Voice) -> tuple[UUID, list[int]]:
     from django.core.management import call_command
 
     from backend.accounts.models import Tenant
     from backend.fieldwork import repairs
+    from backend.fieldwork.repairs_import import Import
 
-    say("Migrating and seeding")
+    voice.say("Migrating and seeding")
     call_command("migrate", verbosity=0)
     call_command("seed_demo", verbosity=0, stdout=_Silence())
     jobs: list[Job] = list(
         repairs.read_jobs(data) if data else repairs.generate_jobs(GENERATED_JOBS, seed)
     )
-    say(f"Loading {len(jobs):,} {'real' if data else 'generated'} repair jobs")
+    voice.say(f"Loading {len(jobs):,} {'real' if data else 'generated'} repair jobs")
     tenant = Tenant.objects.get(slug=TENANT)
-    repairs.import_jobs(tenant, jobs)
+    for progress in Import(tenant).run(enumerate(jobs, start=1)):
+        voice.watch(f"Loading: {progress.jobs:,} of {len(jobs):,}")
     return tenant.pk, [len(visit) for visit in repairs.visits(jobs)]
 
 

@@ -1,0 +1,108 @@
+"""The story: first sync, a day offline, reconnect over a bad link, resolve, and the proof.
+
+Import it once Django is set up: the proof reads the tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+from collections import Counter
+from typing import Any
+
+from backend.demo import figures, proof
+from backend.demo.device import Device, Ledger
+from backend.demo.fleet import drain, everywhere
+from backend.demo.stage import FAULTS, Stage
+from backend.demo.voice import Voice
+from sync.types import RowKey
+
+SHARED_ROWS = 40  # work orders that several devices edit
+RESOLVING_ROUNDS = 2  # times that people look at their conflicts
+
+
+def play(
+    stage: Stage, devices: list[Device], options: argparse.Namespace, voice: Voice
+) -> tuple[dict[str, Any], list[str]]:
+    """Let the story happen; return its figures and the differences that the proof found."""
+    voice.say(f"First sync of {len(devices)} devices")
+    everywhere(devices, Device.begin, lambda done, of: voice.watch(f"First sync: {done} of {of}"))
+    edits_before = proof.count_edits(proof.read_truth(stage.tenant_id), stage.tenant_id)
+    voice.say("A day without a network")
+    _work_offline(stage, devices, options)
+
+    voice.say(f"All reconnect at once; faults of the link: {options.faults}")
+    stage.link.set_rates(FAULTS[options.faults])
+    began = time.monotonic()
+    _reconnect(devices, lambda done, of: voice.watch(_progress(devices, done, of)))
+    seconds = time.monotonic() - began
+    faults = {str(fault): count for fault, count in stage.link.counts.items()}
+    stage.link.heal()
+    drain(devices, lambda _done, _of: None)  # everybody sees what the last one pushed
+
+    voice.say("Comparing every replica, ledger and version with the tables")
+    return figures.collect(devices, faults, seconds), _prove(stage, devices, edits_before)
+
+
+def _work_offline(stage: Stage, devices: list[Device], options: argparse.Namespace) -> None:
+    rng = random.Random(options.seed)  # noqa: S311  # repeatable work
+    shared = _choose_shared(devices, rng)
+    for device in devices:
+        device.ledger = Ledger()  # the figures are those of coming back
+        device.work(_draw_visits(stage, options.rows, rng), shared)
+
+
+def _choose_shared(devices: list[Device], rng: random.Random) -> list[str]:
+    """Return work orders that more than one device holds."""
+    seen: dict[str, int] = {}
+    for device in devices:
+        for row in device.client.collection("work_orders").all():
+            if row.data["status"] in {"open", "paused"}:
+                seen[row.id] = seen.get(row.id, 0) + 1
+    shared = sorted(row_id for row_id, holders in seen.items() if holders > 1)
+    return rng.sample(shared, min(SHARED_ROWS, len(shared)))
+
+
+def _draw_visits(stage: Stage, rows: int, rng: random.Random) -> list[int]:
+    """Return sizes of real visits that add up to about `rows` jobs."""
+    visits: list[int] = []
+    while sum(visits) < rows:
+        visits.append(min(rng.choice(stage.visits), rows - sum(visits)))
+    return visits
+
+
+def _reconnect(devices: list[Device], watch: Any) -> None:
+    drain(devices, watch)
+    for _ in range(RESOLVING_ROUNDS):
+        for device in devices:
+            device.resolve_conflicts()
+        drain(devices, watch)
+
+
+def _prove(stage: Stage, devices: list[Device], edits_before: int) -> list[str]:
+    truth = proof.read_truth(stage.tenant_id)
+    differences: list[str] = []
+    for device, technician in zip(devices, stage.technicians, strict=True):
+        rows = {
+            RowKey(name, row.id): (row.version, row.data)
+            for name in {key.collection for key in truth}
+            for row in device.client.collection(name).all()
+        }
+        replica = proof.Replica(name=device.username, scopes=technician.scopes, rows=rows)
+        differences += proof.check_replica(replica, truth)
+    differences += proof.check_outboxes((d.username, d.client.status()) for d in devices)
+    differences += proof.check_accounts(
+        made=sum(device.ledger.made for device in devices),
+        outcomes=sum((device.ledger.outcomes for device in devices), Counter()),
+        edits_before=edits_before,
+        edits_after=proof.count_edits(truth, stage.tenant_id),
+    )
+    differences += proof.check_feed(truth, stage.tenant_id)
+    return differences
+
+
+def _progress(devices: list[Device], done: int, of: int) -> str:
+    sent = sum(device.ledger.outcomes.total() for device in devices)
+    made = sum(device.ledger.made for device in devices)
+    return f"Reconnecting: {sent:,} of {made:,} rows answered for, {done} of {of} devices through"
