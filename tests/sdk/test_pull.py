@@ -386,3 +386,35 @@ def test_edit_that_changes_nothing_is_not_sent(phone: Any, row_id: str) -> None:
     phone["work_orders"].update(row_id, dict(phone["work_orders"].get(row_id).data))
 
     assert phone.client.status().pending == 0
+
+
+def test_fresh_pull_cut_by_a_restart_still_sweeps_at_its_end(
+    server: Any, phone: Any, row_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Marks and the fact that a fresh pull is under way are on the disk, page by page."""
+    monkeypatch.setattr("fieldsync.engine.pull.PAGE_ROWS_MAX", 2)
+    kept = {phone["work_orders"].create({"title": str(at)}) for at in range(6)}
+    phone.sync()
+    server.hide("tess", "work_orders", row_id)
+    server.gone_code = "cursor_expired"
+    server._change = forget_exits(server)
+    server.faults.extend([Fault.DOUBLED, Fault.DOUBLED, *[Fault.CUT_BEFORE] * 6])
+    with pytest.raises(fieldsync.Unreachable):
+        phone.sync()
+    assert row_id in phone.view("work_orders")
+
+    phone.restart()
+    phone.sync()
+
+    assert set(phone.view("work_orders")) == kept
+
+
+def forget_exits(server: Any) -> Any:
+    """A change as a first sync tells it: the row that left is not mentioned at all."""
+    change = type(server)._change
+
+    def mention(name: Any, device: str, user: str) -> Any:
+        told = change(server, name, device, user)
+        return told if told["op"] == "upsert" else told | {"id": "another-row"}
+
+    return mention

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import random
+import sqlite3
 from typing import Any
 
+import httpx2
 import pytest
 from reference_server import Fault, answer, problem
 
@@ -213,12 +216,13 @@ def test_group_with_a_bad_row_becomes_issues_together(server: Any, phone: Any) -
     assert phone.client.issues() == []
 
 
-def test_report_in_a_problem_document_is_final(server: Any, phone: Any) -> None:
+@pytest.mark.parametrize("status", [409, 422])
+def test_report_in_a_problem_document_is_final(server: Any, phone: Any, status: int) -> None:
     """409 and 422 with results are answers, not failures."""
     row_id = phone["work_orders"].create(ORDER)
     result = {"index": 0, "collection": "work_orders", "id": row_id, "outcome": "invalid"}
-    body = json.dumps({"code": "rejected", "status": 422, "results": [result]}).encode()
-    server._push = lambda *given: answer(422, body)
+    body = json.dumps({"code": "rejected", "status": status, "results": [result]}).encode()
+    server._push = lambda *given: answer(status, body)
 
     phone.sync()
 
@@ -297,3 +301,42 @@ def test_ids_are_kept_as_the_server_compares_them(server: Any, phone: Any) -> No
 
     assert row_id == given.lower()
     assert phone["work_orders"].get(given).version == 1
+
+
+@pytest.mark.parametrize("fault", [Fault.CUT_BEFORE, Fault.BUSY])
+def test_crowd_does_not_come_back_together(server: Any, new_phone: Any, fault: Fault) -> None:
+    """Neither after a lost link nor after a `Retry-After`: every phone draws its own wait."""
+    waits = []
+    for seed in range(8):
+        crowd = new_phone(rng=random.Random(seed))
+        server.faults.extend([fault] * 3)
+        crowd.sync()
+        waits.append(tuple(crowd.waits))
+
+    assert len(set(waits)) == 8
+    floor_s = 2.0 if fault is Fault.BUSY else 0.0
+    assert all(floor_s <= wait_s <= floor_s + 2.0 for each in waits for wait_s in each)
+    assert fault is Fault.BUSY or min(each[0] for each in waits) < 0.25
+
+
+def test_batch_is_on_the_disk_before_its_first_byte_is_sent(server: Any, phone: Any) -> None:
+    """Another process that opens the store at that moment finds the same key and bytes."""
+    phone["work_orders"].create(ORDER)
+    found = []
+
+    def look(request: Any) -> Any:
+        with sqlite3.connect(phone.path) as connection:
+            found.extend(connection.execute("SELECT key, body FROM batch"))
+        connection.close()
+        raise httpx2.ConnectError("unreachable", request=request)
+
+    handle, server.handle = server.handle, look
+    phone.restart()
+    with pytest.raises(fieldsync.Unreachable):
+        phone.sync()
+    server.handle = handle
+    phone.restart()
+    phone.sync()
+
+    ((key, body),) = server.pushes()
+    assert {(f'"{stored}"', bytes(text)) for stored, text in found} == {(key, body)}

@@ -179,3 +179,17 @@ def test_retry_after_may_be_a_date(server: Any, phone: Any) -> None:
 
     assert phone.waits == []
     assert caught.value.retry_after_s > 3600
+
+
+def test_token_refused_again_after_the_refresh_asks_for_a_login(server: Any, phone: Any) -> None:
+    """One refresh, not one for ever: the user was deactivated."""
+    phone["work_orders"].create(ORDER)
+    server._access.clear()
+    server._renew = lambda refresh: httpx2.Response(200, json={"access": "x", "refresh": "y"})
+
+    with pytest.raises(fieldsync.AuthRequired, match="token_expired"):
+        phone.sync()
+
+    assert [path for _, path, *_ in server.seen[1:]] == ["sync/push", "auth/refresh", "sync/push"]
+    assert phone.waits == []
+    assert phone.client.status().sent == 1
