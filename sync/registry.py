@@ -44,6 +44,7 @@ class FieldSpec:
     pg_type: str
     render: Callable[[Any], Any]
     default: Callable[[], Any]  # in wire form
+    is_default_computed: bool  # anew for each row
     is_server: bool  # given by the server, refused from clients
 
 
@@ -147,9 +148,13 @@ class Collection:
 
     def defaults(self) -> Wire:
         """Return a new row's wire form before anything was said of it."""
-        row = {spec.name: spec.default() for spec in self.fields}
-        row.update({spec.name: [] for spec in self.nested})
-        return row
+        fresh = {spec.name: spec.default() for spec in self.fields if spec.is_default_computed}
+        return {**self._fixed_defaults, **fresh}
+
+    @functools.cached_property
+    def _fixed_defaults(self) -> Wire:
+        fixed = {spec.name: spec.default() for spec in self.fields if not spec.is_default_computed}
+        return {**fixed, **{spec.name: [] for spec in self.nested}}
 
 
 _collections: dict[str, Collection] = {}
@@ -237,6 +242,7 @@ def _compile_field(name: str, field: Any, model: type[models.Model]) -> FieldSpe
         pg_type=re.sub(r"\(.*\)", "", db_type),  # lengths are for the table to judge
         render=render,
         default=lambda: render(model_field.get_default()),
+        is_default_computed=callable(model_field.default),
         is_server=field.read_only,
     )
 
@@ -249,12 +255,15 @@ def _model_field(model: type[models.Model], source: str) -> Any:
     raise ImproperlyConfigured(message)
 
 
+_PLAIN = frozenset({str, int, bool})  # the same in Python and on the wire
+
+
 def _renderer(field: Any) -> Callable[[Any], Any]:
     represent = field.to_representation
 
     def render(value: Any) -> Any:
-        if value is None:
-            return None
+        if value is None or type(value) in _PLAIN:
+            return value
         if isinstance(value, UUID):
             return str(value)
         return represent(value)
@@ -278,6 +287,7 @@ def _compile_nested(name: str, child: Any, parent: type[models.Model]) -> Nested
             pg_type="uuid",
             render=str,
             default=lambda: None,
+            is_default_computed=False,
             is_server=True,
         ),
         order=(*(o for o in ordering if o != "id"), "id"),
