@@ -1,0 +1,172 @@
+"""The SDK against the server, over real HTTP: what a field worker would notice."""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+from typing import Any
+
+import fieldsync
+from backend.accounts.models import Device, Membership
+from backend.fieldwork.models import Note, WorkOrder
+from sync.testing.faulty_link import Fault, faulty_link
+from tests.e2e.conftest import Make
+
+SNAPPY = fieldsync.RetryPolicy(
+    attempts_max=6, wait_s_max=20, backoff_first_s=0.01, backoff_s_max=0.1
+)
+
+
+def replica(client: fieldsync.Client) -> dict[tuple[str, str], tuple[int | None, dict[str, Any]]]:
+    names = ("territories", "sites", "assets", "work_orders", "inspections", "notes", "parts_used")
+    return {
+        (name, row.id): (row.version, row.data)
+        for name in names
+        for row in client.collection(name).all()
+    }
+
+
+def some_site(client: fieldsync.Client) -> str:
+    return client.collection("sites").all()[0].id
+
+
+def test_two_phones_of_one_person_end_up_equal(phone: Make) -> None:
+    """Made on one, edited on the other, seen on both, with what the server gave."""
+    one, two = phone("tess"), phone("tess")
+    one.sync()
+    order = one.collection("work_orders").create(
+        {"kind": "repair", "site": some_site(one), "title": "Pump", "tasks": []}
+    )
+    one.collection("notes").create({"work_order": order, "text": "rust"})
+    one.sync()
+    two.sync()
+    two.collection("work_orders").update(order, {"priority": 1})
+    two.sync()
+    one.sync()
+
+    assert replica(one) == replica(two)
+    row = one.collection("work_orders").get(order)
+    assert row is not None
+    assert (row.version, row.data["priority"], row.data["number"][:3]) == (2, 1, "WO-")
+    assert one.status().acked_unseen == two.status().acked_unseen == 0
+
+
+def test_lost_answer_is_not_work_done_twice(phone: Make, live_server: Any) -> None:
+    """The server had committed; the phone tries again with the same key and gets the same answer."""
+    with faulty_link(live_server.url, rng=random.Random(1)) as link:
+        tess = phone("tess", url=link.url, retry=SNAPPY)
+        tess.sync()
+        before = WorkOrder.objects.count()
+        tess.collection("work_orders").create(
+            {"kind": "repair", "site": some_site(tess), "title": "Pump"}
+        )
+        link.force(Fault.ANSWER_LOST, Fault.DOUBLED, Fault.CUT_BEFORE, Fault.ANSWER_TRUNCATED)
+
+        report = tess.sync()
+
+    assert WorkOrder.objects.count() == before + 1
+    assert (report.replays, report.outcomes["created"]) == (1, 1)
+    assert tess.status().pending == tess.status().sent == 0
+
+
+def test_conflict_becomes_an_issue_that_can_be_resolved(phone: Make) -> None:
+    """Both changed the title: the second is asked, and nothing is overwritten meanwhile."""
+    tess, tom = phone("tess"), phone("tom")
+    tess.sync()
+    tom.sync()
+    common = set(replica(tess)) & set(replica(tom))
+    order = sorted(i for name, i in common if name == "work_orders")[0]
+    tess.collection("work_orders").update(order, {"title": "hers"})
+    tom.collection("work_orders").update(order, {"title": "his", "priority": 1})
+    tess.sync()
+    tom.sync()
+
+    (issue,) = tom.issues()
+    assert (issue.outcome, issue.fields) == ("conflict", ["title"])
+    assert WorkOrder.objects.get(pk=order).title == "hers"
+
+    issue.resolve(keep="mine")
+    tom.sync()
+    tess.sync()
+    assert tom.issues() == []
+    assert replica(tess)["work_orders", order] == replica(tom)["work_orders", order]
+    assert WorkOrder.objects.get(pk=order).title == "his"
+
+
+def test_group_that_the_server_refuses_is_one_visit_of_issues(phone: Make) -> None:
+    """Nothing of the visit is on the server, all of it is on the phone's list."""
+    tess = phone("tess")
+    tess.sync()
+    with tess.group("visit-17"):
+        order = tess.collection("work_orders").create(
+            {"kind": "repair", "site": some_site(tess), "title": "x" * 9_999}
+        )
+        tess.collection("notes").create({"work_order": order, "text": "rust"})
+    other = tess.collection("work_orders").create(
+        {"kind": "repair", "site": some_site(tess), "title": "ok"}
+    )
+
+    report = tess.sync()
+
+    assert {issue.outcome for issue in tess.issues()} == {"invalid", "dependency_failed"}
+    assert report.outcomes["created"] == 1
+    assert not Note.objects.filter(work_order_id=order).exists()
+    assert WorkOrder.objects.filter(pk=other).exists()
+
+
+def test_expired_token_is_refreshed_without_losing_work(
+    phone: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two weeks offline: the first request after it is a 401."""
+    with monkeypatch.context() as patch:
+        patch.setattr(AccessToken, "lifetime", dt.timedelta(seconds=-60))
+        tess = phone("tess")
+    tess.sync()
+    tess.collection("work_orders").create(
+        {"kind": "repair", "site": some_site(tess), "title": "Pump"}
+    )
+    assert tess.sync().outcomes["created"] == 1
+
+
+def test_new_territory_brings_its_rows_and_keeps_the_outbox(phone: Make) -> None:
+    """The office gives tess another territory while she has unsent work."""
+    tess, tom = phone("tess"), phone("tom")
+    tess.sync()
+    tom.sync()
+    hers, his = replica(tess), replica(tom)
+    gained = [key for key in his if key not in hers and key[0] == "sites"]
+    assert gained
+    tess.collection("work_orders").create(
+        {"kind": "repair", "site": some_site(tess), "title": "unsent"}
+    )
+    mine = Membership.objects.get(user__username="tess")
+    mine.territories = [
+        *mine.territories,
+        *Membership.objects.get(user__username="tom").territories,
+    ]
+    mine.save()
+
+    report = tess.sync()
+
+    assert report.outcomes["created"] == 1
+    assert set(gained) <= set(replica(tess))
+
+
+def test_revoked_device_is_out_and_keeps_its_outbox(phone: Make) -> None:
+    """A stolen phone gets nothing more; what was written on it is not thrown away by us."""
+    tess = phone("tess")
+    tess.sync()
+    tess.collection("work_orders").create(
+        {"kind": "repair", "site": some_site(tess), "title": "unsent"}
+    )
+    from sync.clock import utc_now
+
+    Device.objects.update(revoked_at=utc_now())
+
+    try:
+        tess.sync()
+    except fieldsync.AuthRequired:
+        pass
+    else:
+        raise AssertionError("a revoked device was served")
+    assert tess.status().pending + tess.status().sent == 1
