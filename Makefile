@@ -53,7 +53,7 @@ check: install ## All that CI runs: format, lint, spelling, layers, dependencies
 	$(BIN)/codespell $(CHECKED) $(PROSE)
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
-	cd clients/python_sdk && ../../$(BIN)/deptry .
+	cd clients/python_sdk && ../../$(BIN)/deptry . --known-first-party fieldsync
 	DJANGO_SETTINGS_MODULE=backend.settings.test $(WITH_STACK) $(PY) manage.py makemigrations --check --dry-run
 	$(NO_DATABASE) $(BIN)/mypy $(CHECKED)
 	$(WITH_STACK) $(PYTEST) $(ARGS)

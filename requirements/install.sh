@@ -40,15 +40,21 @@ find_python() {
     return 1
 }
 
-# What the installation follows from. The folder is part of it: a .venv holds absolute paths.
+# What the installation follows from: the folder, and everything else in one number.
 describe_inputs() {
-    "$python" - "$PWD" "${inputs[@]}" 2>/dev/null <<'PY'
+    printf '%s\n' "$PWD"
+    "$python" - "${inputs[@]}" 2>/dev/null <<'PY'
 import hashlib, pathlib, sys
-digest = hashlib.sha256("\0".join([sys.version, sys.argv[1]]).encode())
-for name in sys.argv[2:]:
+digest = hashlib.sha256(sys.version.encode())
+for name in sys.argv[1:]:
     digest.update(hashlib.sha256(pathlib.Path(name).read_bytes()).digest())
 print(digest.hexdigest())
 PY
+}
+
+# The programs in a .venv begin with the path of its Python: a moved one has none that run.
+is_moved() {
+    [[ -e $stamp && $(head -n 1 "$stamp") != "$PWD" ]]
 }
 
 is_wanted_python() {
@@ -108,7 +114,7 @@ main() {
 
     local base
     base=$(find_python)
-    if [[ -e $mark ]] || ! is_new_enough "$python" || ! is_wanted_python; then
+    if [[ -e $mark ]] || is_moved || ! is_new_enough "$python" || ! is_wanted_python; then
         say "Making $venv with $base"
         make_venv "$base"
     fi

@@ -1,0 +1,22 @@
+# The server as an image: its own code and the packages that requirements/server.lock pins.
+#
+#   docker build -t fieldsync .
+#   docker compose up             with PostgreSQL and Valkey: see docker-compose.yml
+
+FROM python:3.11-slim AS packages
+COPY requirements/server.lock /
+RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --require-hashes -r /server.lock
+
+FROM python:3.11-slim
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 DJANGO_SETTINGS_MODULE=backend.settings.production
+WORKDIR /app
+COPY --from=packages /venv /venv
+COPY manage.py ./
+COPY sync sync
+COPY backend backend
+# A number, so that an orchestrator can see that it is not root.
+USER 10001:10001
+EXPOSE 8000
+# Any answer but a failure will do: one without a known host name is refused, and still an answer.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["python", "-c", "import http.client as h; c = h.HTTPConnection('127.0.0.1', 8000, timeout=4); c.request('GET', '/api/v1/sync/limits'); raise SystemExit(c.getresponse().status >= 500)"]
+CMD ["python", "-m", "uvicorn", "backend.asgi:application", "--host", "0.0.0.0", "--port", "8000", "--timeout-graceful-shutdown", "5"]
