@@ -6,6 +6,9 @@ import datetime as dt
 import random
 from typing import Any
 
+import pytest
+from rest_framework_simplejwt.tokens import AccessToken
+
 import fieldsync
 from backend.accounts.models import Device, Membership
 from backend.fieldwork.models import Note, WorkOrder
