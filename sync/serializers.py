@@ -100,6 +100,15 @@ class NestedSerializer(RowSerializer):
 
     id = serializers.UUIDField()
 
+    def _refused_fields(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Miss what is required in an edit of the parent too: it sends the whole new list."""
+        missing = {
+            name: [serializers.ErrorDetail(field.error_messages["required"], code="required")]
+            for name, field in self.fields.items()
+            if field.required and not field.read_only and name not in data
+        }
+        return {**super()._refused_fields(data), **missing}
+
 
 def model_of(serializer: type[serializers.BaseSerializer[Any]]) -> type[models.Model]:
     """Return the model that a row serializer declares."""
