@@ -96,8 +96,10 @@ def test_requests_beyond_the_pool_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     async def crowd() -> list[list[Message]]:
         done = [{"type": "http.request", "body": b"", "more_body": False}]
         tasks = [asyncio.create_task(_call(_http("/"), done)) for _ in range(pool + more)]
-        assert await asyncio.to_thread(is_full.wait, 30)
-        may_go.set()
+        try:
+            assert await asyncio.to_thread(is_full.wait, 30)
+        finally:
+            may_go.set()
         return await asyncio.gather(*tasks)
 
     answers = asyncio.run(crowd())

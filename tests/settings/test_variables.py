@@ -169,6 +169,18 @@ def test_reader_refuses(monkeypatch: pytest.MonkeyPatch, name: str, text: str, r
         reader.seal()
 
 
+def test_database_url_that_cannot_be_read_is_not_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A password with an unescaped `/` ends up in the parser's own message."""
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:hush/hush@h/x")
+    reader = Reader()
+
+    reader.database("DATABASE_URL")
+
+    with pytest.raises(SettingsInvalid, match="cannot be read as a URL") as stop:
+        reader.seal()
+    assert "hush" not in str(stop.value)
+
+
 def test_secret_can_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Containers get their secrets so, and not in variables that every child process sees."""
     (tmp_path / "key").write_text(GOOD["SECRET_KEY"] + "\n")
