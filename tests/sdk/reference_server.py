@@ -74,7 +74,7 @@ class ReferenceServer:
         self.hidden: dict[tuple[str, str, str], int] = {}  # (user, collection, id) -> exit's seq
         self.rows_max = 1000
         self.bytes_max = 10**9
-        self.faults: deque[Fault] = deque()
+        self.faults: deque[Fault | None] = deque()  # None: that request goes well
         self.seen: list[tuple[str, str, bytes, dict[str, str]]] = []
         self.applied: list[tuple[str, str, str, str]] = []  # (device, key, op, id)
         self.before_answer: Callable[[str], None] = lambda path: None

@@ -398,10 +398,11 @@ def test_fresh_pull_cut_by_a_restart_still_sweeps_at_its_end(
     server.hide("tess", "work_orders", row_id)
     server.gone_code = "cursor_expired"
     server._change = forget_exits(server)
-    server.faults.extend([Fault.DOUBLED, Fault.DOUBLED, *[Fault.CUT_BEFORE] * 6])
+    server.faults.extend([None, None, *[Fault.CUT_BEFORE] * 6])
     with pytest.raises(fieldsync.Unreachable):
         phone.sync()
     assert row_id in phone.view("work_orders")
+    assert phone.client.status().has_cursor
 
     phone.restart()
     phone.sync()

@@ -174,6 +174,8 @@ def _strings(value: object) -> Iterator[str]:
                 stack.extend(mapping.values())
             case list() as items:
                 stack.extend(items)
+            case _:
+                pass  # no reference
 
 
 def _parents_first(needs: Sequence[Collection[int]]) -> list[int]:

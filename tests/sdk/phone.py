@@ -1,0 +1,52 @@
+"""A phone: a device whose process can be killed and started again at any point."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+from reference_server import ReferenceServer
+
+import fieldsync
+
+
+class Phone:
+    """A device whose process can be killed and started again at any point."""
+
+    def __init__(self, server: ReferenceServer, path: Path, **options: Any) -> None:
+        self.server = server
+        self.path = path
+        self.options = options
+        self.waits: list[float] = []
+        self.client = self._start()
+
+    def _start(self) -> fieldsync.Client:
+        options = {
+            "http": self.server.client(),
+            "sleep": self.waits.append,
+            "rng": random.Random(1),
+            **self.options,
+        }
+        return fieldsync.Client("http://server", store=self.path, **options)
+
+    def login(self, username: str = "tess") -> Phone:
+        """Log in and return the phone."""
+        self.client.login(username, "fieldsync")
+        return self
+
+    def restart(self) -> None:
+        """The process dies and starts again on the same store."""
+        self.client.close()
+        self.client = self._start()
+
+    def __getitem__(self, collection: str) -> fieldsync.Collection:
+        return self.client.collection(collection)
+
+    def sync(self) -> fieldsync.SyncReport:
+        """Push and pull."""
+        return self.client.sync()
+
+    def view(self, collection: str) -> dict[str, dict[str, Any]]:
+        """The local view, by id."""
+        return {row.id: row.data for row in self[collection].all()}
