@@ -12,7 +12,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.widgets import AdminTextareaWidget
 from django.db.models import OuterRef, Subquery
-from django.http import HttpResponseRedirect
+from django.http import HttpResponseRedirect, QueryDict
 
 from backend.accounts.models import Tenant
 from backend.fieldwork.admin_forms import EditForm, NewRowForm, member_choices, reasons
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 REFUSED = (EditRefused, TerritoryCircle)
 ENGINE_FIELDS = ("id", "version", "created_at", "updated_at")
+AMBIGUOUS = "Several tenants have a row of this id: choose one in the list's filter first."
 ONE_LINE_CHARS_MAX = 200  # longer texts get a box
 
 
@@ -63,7 +64,20 @@ class SyncedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at
         """Return the rows, each with its tenant's slug."""
         slug = Tenant.objects.filter(pk=OuterRef("tenant_id")).values("slug")
         rows: QuerySet[Any] = super().get_queryset(request)
-        return rows.annotate(tenant_slug=Subquery(slug))
+        with_slug: QuerySet[Any] = rows.annotate(tenant_slug=Subquery(slug))
+        return with_slug
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
+        """Return the row; where two tenants have one of this id, that of the list's filter."""
+        try:
+            return super().get_object(request, object_id, from_field)
+        except self.model.MultipleObjectsReturned:
+            filters = QueryDict(request.GET.get("_changelist_filters", ""))
+            rows = self.get_queryset(request).filter(pk=object_id)
+            row = rows.filter(tenant_id__in=filters.getlist(TenantFilter.parameter_name)).first()
+            if row is None:
+                self.message_user(request, AMBIGUOUS, messages.ERROR)
+            return row
 
     @admin.display(ordering="tenant_slug")
     def tenant(self, row: Any) -> str:

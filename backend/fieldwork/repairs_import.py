@@ -53,6 +53,7 @@ class Import:
     def __init__(self, tenant: Tenant) -> None:
         self._tenant = tenant
         self._made: set[RowKey] = set()  # places and assets that need no second look
+        self._keys: dict[tuple[str, ...], RowKey] = {}
         self.progress = Progress()
 
     def run(
@@ -72,10 +73,10 @@ class Import:
                 self.progress.bad.append(read)
                 continue
             self.progress.jobs += 1
-            for create in self._rows(read):
-                if create.key not in self._made:
-                    creates.setdefault(create.key, create)
-                    line_of.setdefault(create.key, line)
+            for key, data in self._rows(read):
+                if key not in creates and key not in self._made:
+                    creates[key] = local_edits.create(key.collection, data, key.id)
+                    line_of[key] = line
         filled = create_missing(self._tenant.id, creates.values())
         self.progress.created += filled.created
         self.progress.kept += filled.kept
@@ -94,21 +95,26 @@ class Import:
                 )
         self.progress.bad += [BadLine(line=n, reason=r) for n, r in sorted(by_line.items())]
 
-    def _rows(self, job: Job) -> Iterator[Mutation]:
-        """Yield the creates of a job's work order and of all that it stands on."""
-        root = self._id("territories", ROOT)
-        territory = self._id("territories", ROOT, job.group)
-        site = self._id("sites", ROOT, job.group)
-        asset = self._id("assets", ROOT, job.group, job.product, job.brand)
-        yield local_edits.create("territories", {"name": ROOT, "parent": None}, root)
-        yield local_edits.create("territories", {"name": job.group, "parent": root}, territory)
-        yield local_edits.create("sites", {"name": job.group, "territory": territory}, site)
-        yield local_edits.create("assets", _asset(job, site), asset)
-        order = self._id("work_orders", job.id)
-        yield local_edits.create("work_orders", _work_order(job, site, asset), order)
+    def _rows(self, job: Job) -> Iterator[tuple[RowKey, Wire]]:
+        """Yield a job's work order, after all that it stands on."""
+        group, product = (ROOT, job.group), (ROOT, job.group, job.product, job.brand)
+        root = self._key("territories", ROOT)
+        territory, site = self._key("territories", *group), self._key("sites", *group)
+        asset, order = self._key("assets", *product), self._key("work_orders", job.id)
+        yield root, {"name": ROOT, "parent": None}
+        yield territory, {"name": job.group, "parent": root.id}
+        yield site, {"name": job.group, "territory": territory.id}
+        yield asset, _asset(job, site.id)
+        yield order, _work_order(job, site.id, asset.id)
 
-    def _id(self, *names: str) -> str:
-        return str(seed_id(self._tenant.slug, *names))
+    def _key(self, collection: str, *names: str) -> RowKey:
+        """Return a row's key; most names come again and again, and hashing them is not free."""
+        key = self._keys.get((collection, *names))
+        if key is None:
+            key = RowKey(collection, str(seed_id(self._tenant.slug, collection, *names)))
+            if collection != "work_orders":
+                self._keys[collection, *names] = key
+        return key
 
 
 def _asset(job: Job, site: str) -> Wire:

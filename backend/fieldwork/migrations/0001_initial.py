@@ -272,10 +272,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='site',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('latitude__isnull', True), ('longitude__isnull', True)), models.Q(('latitude__isnull', False), ('longitude__isnull', False)), _connector='OR'), name='site_has_both_coordinates'),
-        ),
-        migrations.AddConstraint(
-            model_name='site',
             constraint=sync.tenancy.TenantPrimaryKey(fields=('tenant_id', 'id'), name='site_key'),
         ),
         migrations.AddConstraint(

@@ -80,11 +80,6 @@ class Site(SyncedModel):
             models.CheckConstraint(
                 condition=Q(longitude__range=(-180, 180)), name="site_longitude_on_earth"
             ),
-            models.CheckConstraint(
-                condition=Q(latitude__isnull=True, longitude__isnull=True)
-                | Q(latitude__isnull=False, longitude__isnull=False),
-                name="site_has_both_coordinates",
-            ),
         )
 
     def __str__(self) -> str:
