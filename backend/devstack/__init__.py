@@ -11,6 +11,7 @@ Nothing here outlives the process that asked for it: not a child, not a temporar
     processes   children that die with us
     listeners   a child that listens: choose a port, start, wait until it answers
     postgres, valkey, server    the three kinds of listener
+    health      whether the server of a container answers
     stack       the two services together
     __main__    `python -m backend.devstack serve` and `run -- CMD`
 

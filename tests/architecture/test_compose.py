@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from backend.devstack.server import APPLICATION, GRACEFUL_S_MAX, READY_PATH, make_arguments
+from backend.devstack import health
+from backend.devstack.server import APPLICATION, GRACEFUL_S_MAX, make_arguments
 from backend.settings.variables import VARIABLES, Reader, Stage
 
 ROOT = Path(__file__).parents[2]
@@ -119,7 +120,10 @@ def test_each_service_says_whether_it_is_well() -> None:
     """`depends_on` waits for health, so something must tell it."""
     services = read_services()
 
-    assert READY_PATH in find_instruction("HEALTHCHECK")
+    options, _, check = find_instruction("HEALTHCHECK").partition(" CMD ")
+    assert json.loads(check) == ["python", "-m", health.__name__]
+    assert f"--timeout={health.ANSWER_S_MAX + 1:g}s" in options
+    assert find_instruction("EXPOSE") == str(health.PORT)
     for name in ("postgres", "valkey"):
         assert services[name]["healthcheck"]["test"]
     for service in services.values():
