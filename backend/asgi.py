@@ -1,6 +1,6 @@
 """The ASGI entry, for uvicorn: `uvicorn backend.asgi:application`.
 
-    uvicorn -> pool of WORKER_THREADS threads -> the WSGI application
+    uvicorn -> body, bounded -> pool of WORKER_THREADS threads -> the WSGI application
 
 The pool is bounded: a thread keeps one database connection, so one process never holds more than
 WORKER_THREADS of them, and requests beyond that wait their turn. (Django's own ASGI handler starts
@@ -12,11 +12,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from a2wsgi import WSGIMiddleware
+
+from backend.wsgi import application as wsgi_application  # sets Django up for those below
+
+# isort: split
 from django.conf import settings
 
-from backend.wsgi import application as wsgi_application
+from backend.body_buffer import BodyBuffer
+from sync.conf import sync_settings
 
 if TYPE_CHECKING:
     from a2wsgi.wsgi_typing import WSGIApp
 
-application = WSGIMiddleware(cast("WSGIApp", wsgi_application), workers=settings.WORKER_THREADS)
+pool = WSGIMiddleware(cast("WSGIApp", wsgi_application), workers=settings.WORKER_THREADS)
+application = BodyBuffer(
+    pool, bytes_max=max(settings.DATA_UPLOAD_MAX_MEMORY_SIZE, sync_settings().body_bytes_max)
+)

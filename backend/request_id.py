@@ -25,6 +25,11 @@ SANE = re.compile(r"[A-Za-z0-9._\-]{8,64}")
 _current: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="-")
 
 
+def choose_request_id(given: str) -> str:
+    """Return the id that the client gave if it is sane, else a new one."""
+    return given if SANE.fullmatch(given) else str(uuid.uuid4())
+
+
 class RequestIdMiddleware:
     """Gives each request its id, and the answer the same."""
 
@@ -33,8 +38,7 @@ class RequestIdMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """Serve one request under its id."""
-        given = request.headers.get(HEADER, "")
-        request_id = given if SANE.fullmatch(given) else str(uuid.uuid4())
+        request_id = choose_request_id(request.headers.get(HEADER, ""))
         request.request_id = request_id  # type: ignore[attr-defined]  # Django's way to add one
         mark = _current.set(request_id)
         try:

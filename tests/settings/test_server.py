@@ -12,6 +12,7 @@ import pytest
 from django.conf import settings
 from django.test import Client
 
+from backend import asgi
 from backend.asgi import application
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def test_requests_beyond_the_pool_wait(monkeypatch: pytest.MonkeyPatch) -> None:
         start_response("200 OK", [])
         return [b""]
 
-    monkeypatch.setattr(application, "app", busy)
+    monkeypatch.setattr(asgi.pool, "app", busy)
 
     async def crowd() -> list[list[Message]]:
         done = [{"type": "http.request", "body": b"", "more_body": False}]

@@ -106,6 +106,13 @@ def test_good_production_variables_pass_the_deployment_check() -> None:
     assert "no issues" in done.stdout, done.stderr
 
 
+def test_good_production_variables_start_the_server() -> None:
+    """As uvicorn does: from nothing, in a process where nothing has set Django up."""
+    done = start("production", "-W", "error", "-c", "import backend.asgi", **GOOD)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 Read: TypeAlias = Callable[[Reader, str], object]
 
 
