@@ -212,3 +212,26 @@ def test_password_keeps_its_spaces(api: APIClient, tess: User) -> None:
     answer = post_login(api, password=f" {PASSWORD} ")
 
     assert answer.json()["code"] == "invalid_credentials"
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "content_type", "status", "code"),
+    [
+        ("get",  b"",                              "application/json", 405, "method_not_allowed"),
+        ("post", b"{",                             "application/json", 400, "body_malformed"),
+        ("post", b"[" * 100_000,                   "application/json", 400, "body_malformed"),
+        ("post", b"\xff",                          "application/json", 400, "body_malformed"),
+        ("post", b"[]",                            "application/json", 400, "validation_failed"),
+        ("post", b'"' + b"x" * 9_000_000 + b'"',   "application/json", 413, "limit_exceeded"),
+        ("post", b"username=tess",                 "application/x-www-form-urlencoded", 415, "unsupported_media_type"),
+    ],
+)  # fmt: skip
+def test_strange_login_is_a_document(
+    api: APIClient, method: str, body: bytes, content_type: str, status: int, code: str
+) -> None:
+    """The door stands open to anybody: nothing that is thrown at it may be a fault of ours."""
+    answer = getattr(api, method)("/api/v1/auth/token", body, content_type=content_type)
+
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert answer["Content-Type"] == "application/problem+json"
+    assert answer["Allow"] == "POST, OPTIONS"
