@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
-import re
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,11 +24,9 @@ from rest_framework.views import APIView
 from rest_framework_simplejwt.exceptions import InvalidToken
 
 from backend import error_pages
-from backend.accounts import errors as account_errors
-from backend.accounts.errors import AccountError, TenantRequired
+from backend.accounts.errors import TenantRequired
 from sync import errors as sync_errors
-from sync.api.exception_handler import FRAMEWORK_ERRORS, flatten, problem
-from sync.errors import SyncError
+from sync.api.exception_handler import flatten, problem
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -39,7 +34,6 @@ if TYPE_CHECKING:
     from rest_framework.test import APIClient
 
 pytestmark = pytest.mark.urls(__name__)
-DOCS = Path(__file__).parents[3] / "docs" / "errors.md"
 raised: list[Exception] = []
 
 
@@ -361,41 +355,3 @@ def test_account_errors_carry_their_members(api: APIClient) -> None:
     answer = answer_to(api, TenantRequired(["a", "b"]))
 
     assert (answer.status_code, answer.json()["tenants"]) == (400, ["a", "b"])
-
-
-def _leaves(module: Any, root: type[Exception], code: str) -> list[type[Any]]:
-    classes = [each for _, each in inspect.getmembers(module, inspect.isclass)]
-    return [each for each in classes if issubclass(each, root) and code in vars(each)]
-
-
-def _codes_in_code() -> dict[str, int]:
-    sync_leaves = [
-        each
-        for each in _leaves(sync_errors, SyncError, "code")
-        if each.status < 500 or each.retryable  # others become a clean 500
-    ]
-    accounts = _leaves(account_errors, AccountError, "default_code")
-    return {
-        **{code: error.status for code, error in FRAMEWORK_ERRORS.items()},
-        **{each.code: each.status for each in sync_leaves},
-        **{each.default_code: each.status_code for each in accounts},
-    }
-
-
-def test_docs_list_every_code_with_its_status() -> None:
-    """Both ways: none missing, none invented."""
-    rows = re.findall(r"^\| `([a-z_]+)` \| (\d{3}) \| ", DOCS.read_text(), re.MULTILINE)
-
-    assert len(rows) == len(dict(rows))
-    assert {code: int(status) for code, status in rows} == _codes_in_code()
-
-
-def test_docs_say_rightly_whether_a_retry_helps() -> None:
-    """A client that retries for ever, or never, is what this column is for."""
-    rows = re.findall(r"^\| `([a-z_]+)` \|.*\| (yes|no)\b[^|]*\|$", DOCS.read_text(), re.MULTILINE)
-    documented = dict(rows)
-
-    for leaf in _leaves(sync_errors, SyncError, "code"):
-        if leaf.code in documented:
-            assert (documented[leaf.code] == "yes") is leaf.retryable, leaf.code
-    assert documented.keys() == _codes_in_code().keys()
