@@ -208,6 +208,27 @@ def test_edit_sent_before_the_restore_was_noticed_is_kept_as_an_issue(
     assert phone.client.issues() == []
 
 
+def test_delete_of_a_row_that_is_pushed_again_after_a_restore_is_sent(
+    server: Any, phone: Any
+) -> None:
+    """Create and delete are nothing only where the server never heard of the row: here it did."""
+    phone.sync()
+    row_id = phone["work_orders"].create(ORDER)
+    engine = phone.client._engine
+    engine._push.run(engine._budget(), fieldsync.SyncReport())
+    server.restore(server.backup())
+
+    def delete_once(path: str) -> None:
+        server.before_answer = lambda path: None
+        phone["work_orders"].delete(row_id)
+
+    server.before_answer = delete_once
+    phone.sync()
+
+    assert (server.live("work_orders"), phone.view("work_orders")) == ({}, {})
+    assert phone.client.issues() == []
+
+
 def test_fresh_pull_forgets_an_ack_whose_row_was_deleted_meanwhile(
     server: Any, phone: Any
 ) -> None:

@@ -58,7 +58,9 @@ class Options(TypedDict, total=False):
 class Client:
     """One device of one user: a store on disk and the server it syncs with.
 
-    May be shared between threads.
+    May be shared between threads: `sync()` may run in a worker while others read and edit. Two
+    syncs take turns, and no edit waits for a request. One client per store in a process; `close()`
+    comes after the last call.
     """
 
     def __init__(self, url: str, *, store: str | Path, **options: Unpack[Options]) -> None:
