@@ -15,7 +15,14 @@ from django.db.models import OuterRef, Subquery
 from django.http import HttpResponseRedirect, QueryDict
 
 from backend.accounts.models import Tenant
-from backend.fieldwork.admin_forms import EditForm, NewRowForm, member_choices, reasons
+from backend.fieldwork.admin_forms import (
+    EditForm,
+    NewRowForm,
+    Refused,
+    RowAmbiguous,
+    member_choices,
+    reasons,
+)
 from backend.fieldwork.models import (
     Answer,
     Asset,
@@ -34,9 +41,8 @@ if TYPE_CHECKING:
     from django.db.models import Field, Model, QuerySet
     from django.http import HttpRequest, HttpResponse
 
-REFUSED = (EditRefused, TerritoryCircle)
+REFUSED = (EditRefused, TerritoryCircle, RowAmbiguous)
 ENGINE_FIELDS = ("id", "version", "created_at", "updated_at")
-AMBIGUOUS = "Several tenants have a row of this id: choose one in the list's filter first."
 ONE_LINE_CHARS_MAX = 200  # longer texts get a box
 
 
@@ -51,8 +57,12 @@ class TenantFilter(admin.SimpleListFilter):
         return [(str(tenant.pk), tenant.slug) for tenant in Tenant.objects.all()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
-        """Keep the chosen tenant's rows."""
-        return queryset.filter(tenant_id=self.value()) if self.value() else queryset
+        """Keep the chosen tenant's rows; of a tenant that does not exist there are none."""
+        chosen = self.value()
+        if not chosen:
+            return queryset
+        is_known = any(chosen == tenant_id for tenant_id, _ in self.lookup_choices)
+        return queryset.filter(tenant_id=chosen) if is_known else queryset.none()
 
 
 class SyncedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
@@ -76,7 +86,7 @@ class SyncedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at
             rows = self.get_queryset(request).filter(pk=object_id)
             row = rows.filter(tenant_id__in=filters.getlist(TenantFilter.parameter_name)).first()
             if row is None:
-                self.message_user(request, AMBIGUOUS, messages.ERROR)
+                self.message_user(request, str(RowAmbiguous()), messages.ERROR)
             return row
 
     @admin.display(ordering="tenant_slug")
@@ -135,7 +145,18 @@ class SyncedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at
         except REFUSED as error:
             return self._back(request, error)
 
-    def _back(self, request: HttpRequest, error: EditRefused | TerritoryCircle) -> HttpResponse:
+    def get_deleted_objects(self, objs: Any, request: Any) -> Any:
+        """Return what deleting these rows would take along.
+
+        Raises:
+            RowAmbiguous: a box that was ticked stands for the rows of several tenants.
+        """
+        ids = [row.pk for row in objs]
+        if len(set(ids)) < len(ids):
+            raise RowAmbiguous
+        return super().get_deleted_objects(objs, request)
+
+    def _back(self, request: HttpRequest, error: Refused) -> HttpResponse:
         for _, reason in reasons(error):
             self.message_user(request, f"Nothing was deleted: {reason}", messages.ERROR)
         return HttpResponseRedirect(request.get_full_path())

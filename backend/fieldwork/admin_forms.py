@@ -10,7 +10,17 @@ from backend.accounts.models import Membership, Tenant
 from backend.fieldwork.services import TerritoryCircle
 from sync.errors import EditRefused
 
-Refused = EditRefused | TerritoryCircle
+
+class RowAmbiguous(Exception):
+    """Several tenants have a row of this id, and nobody said whose is meant."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Several tenants have a row of this id: choose one in the list's filter first."
+        )
+
+
+Refused = EditRefused | TerritoryCircle | RowAmbiguous
 
 STALE = (
     "Somebody edited this row while the form was open, and saving would undo that. "
@@ -62,6 +72,8 @@ def reasons(refusal: Refused | None) -> list[tuple[str, str]]:
         return []
     if isinstance(refusal, TerritoryCircle):
         return [("parent", str(refusal))]
+    if isinstance(refusal, RowAmbiguous):
+        return [("", str(refusal))]
     refused = [result.refusal for result in refusal.results if result.refusal is not None]
     return [
         reason

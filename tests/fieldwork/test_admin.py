@@ -237,6 +237,34 @@ def test_tenants_may_use_the_same_id(office: Client, wales: World, northwind: Wo
     }
 
 
+def test_a_ticked_row_deletes_no_other_tenant_s(
+    office: Client, wales: World, northwind: World
+) -> None:
+    """The box holds an id and no tenant, and both have a row of that id."""
+    order = make_order(wales, "Isolate the supply")
+    make_order(northwind, "Of somebody else", order)
+    url = reverse("admin:fieldwork_workorder_changelist")
+    action = {"action": "delete_selected", "_selected_action": [order], "post": "yes"}
+
+    bare = office.post(url, action, follow=True).content.decode()
+    untouched = WorkOrder.objects.count()
+    office.post(f"{url}?tenant={wales.tenant.pk}", action)
+
+    assert "Several tenants have a row of this id" in bare
+    assert untouched == 2
+    assert [row.tenant_id for row in WorkOrder.objects.all()] == [northwind.tenant.pk]
+
+
+def test_filter_by_no_tenant_shows_no_rows(office: Client, wales: World) -> None:
+    """A link that somebody cut short is no server error, and no list of everything."""
+    url = reverse("admin:fieldwork_site_changelist")
+
+    answer = office.get(url, {"tenant": "garbage"})
+
+    assert answer.status_code == 200
+    assert answer.context["cl"].result_count == 0
+
+
 def make_order(world: World, task: str, row_id: str | None = None) -> str:
     order = row_id or new_id()
     data = world.order(tasks=[{"id": new_id(), "text": task}])
