@@ -21,6 +21,7 @@ from sync.refusals import does_not_exist, invalid
 from sync.registry import Collection, ranked_collections
 from sync.types import (
     Actor,
+    Change,
     ChangeOp,
     Mutation,
     Op,
@@ -83,7 +84,7 @@ def log(actor: Actor, writes: Sequence[Write], now: datetime.datetime) -> None:
 
 def _append(
     actor: Actor,
-    changes: Sequence[changelog.Change],
+    changes: Sequence[Change],
     facts: changelog.Facts,
     now: datetime.datetime,
     *,
@@ -215,7 +216,7 @@ def _all_rules(mutations: Iterable[Mutation]) -> dict[str, Rules]:
 def _rules(collection: Collection, rank: int) -> Rules:
     return Rules(
         rank=rank,
-        conflicts=collection.conflicts,
+        conflicts=type(collection).conflicts,  # a function stays one; it is no method
         references={
             reference.name: reference.collection
             for reference in collection.references

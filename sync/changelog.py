@@ -166,7 +166,7 @@ def append(
     Returns False, with nothing written, when scopes moved since `moves` was read.
     """
     lines, seqs = _number(changes)
-    parameters = {
+    parameters: dict[str, Any] = {
         "tenant": tenant_id,
         "seqs": seqs,
         "moved": int(is_move),
@@ -241,7 +241,7 @@ def read_page(
 
     A change in several of the scopes is there once. `collections` narrows it; empty means all.
     """
-    parameters = {
+    parameters: dict[str, Any] = {
         "tenant": tenant_id,
         "scopes": sorted(scopes),
         "collections": sorted(collections) or None,

@@ -123,11 +123,13 @@ class _Attempt:
     ) -> None:
         self.batch = batch
         self.group_of = group_of
-        self.excluded = dict(last.fallen) if last else {}  # group -> index of its first culprit
-        self.culprits = dict(last.culprits) if last else {}
-        self.fallen = dict(self.excluded)
+        self.excluded: dict[str, int] = (
+            dict(last.fallen) if last else {}
+        )  # group -> index of its first culprit
+        self.culprits: dict[int, Result] = dict(last.culprits) if last else {}
+        self.fallen: dict[str, int] = dict(self.excluded)
         self.results: dict[int, Result] = {}
-        self.has_lost_ground = False  # rows hold effects of a group that fell in this pass
+        self.has_lost_ground: bool = False  # rows hold effects of a group that fell in this pass
         self._rows: dict[RowKey, RowState | None] = {}
         self._own_edits: dict[RowKey, set[str]] = {}
         self._failed_creates: dict[RowKey, int] = {}

@@ -275,7 +275,7 @@ def _compile_nested(name: str, child: Any, parent: type[models.Model]) -> Nested
     model = model_of(type(child))
     link = next(f for f in model._meta.local_fields if f.related_model is parent)
     fields = _compile_fields(child, model)
-    ordering: Iterable[str] = [str(o) for o in model._meta.ordering]
+    ordering: Iterable[str] = [str(o) for o in model._meta.ordering or ()]
     return NestedSpec(
         name=name,
         model=model,
@@ -283,7 +283,7 @@ def _compile_nested(name: str, child: Any, parent: type[models.Model]) -> Nested
         parent=FieldSpec(
             name=link.name,
             attname=link.attname,
-            column=link.column,
+            column=str(link.column),
             pg_type="uuid",
             render=str,
             default=lambda: None,

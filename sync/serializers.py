@@ -73,7 +73,7 @@ class RowSerializer(serializers.ModelSerializer[Any]):
             if name not in fields or fields[name].read_only
         }
         return {
-            name: [serializers.ErrorDetail(self.error_messages[code], code=code)]
+            name: [serializers.ErrorDetail(str(self.error_messages[code]), code=code)]
             for name, code in codes.items()
         }
 
@@ -103,7 +103,7 @@ class NestedSerializer(RowSerializer):
     def _refused_fields(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """Miss what is required in an edit of the parent too: it sends the whole new list."""
         missing = {
-            name: [serializers.ErrorDetail(field.error_messages["required"], code="required")]
+            name: [serializers.ErrorDetail(str(field.error_messages["required"]), code="required")]
             for name, field in self.fields.items()
             if field.required and not field.read_only and name not in data
         }

@@ -157,7 +157,7 @@ def _write_rows(
         for write in writes
         if write.after is not None
     ]
-    parameters = {"tenant": tenant_id, "now": now, "rows": encode(rows).decode()}
+    parameters: dict[str, Any] = {"tenant": tenant_id, "now": now, "rows": encode(rows).decode()}
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
 

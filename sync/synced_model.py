@@ -129,9 +129,9 @@ class SyncedModel(models.Model, metaclass=TenantKeys):
         return deleted, {self._meta.label: deleted}
 
     @classmethod
-    def from_db(cls, db: str | None, field_names: Any, values: Any) -> Self:
+    def from_db(cls, db: str | None, field_names: Any, values: Any, **how: Any) -> Self:
         """Remember what was read, so that `save()` writes only what the code changed."""
-        instance = super().from_db(db, field_names, values)
+        instance = super().from_db(db, field_names, values, **how)
         instance.remember()
         return instance
 

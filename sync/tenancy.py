@@ -19,8 +19,6 @@ from django.db.models.constraints import BaseConstraint
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from django.db.backends.base.schema import BaseDatabaseSchemaEditor
-    from django.db.models.expressions import Combinable
 
 TENANT_COLUMN = "tenant_id"
 
@@ -38,8 +36,8 @@ class TenantForeignKey(models.ForeignKey[Any, Any]):
 
     def get_extra_restriction(self, alias: str, related_alias: str) -> Any:
         """Return the join's second condition: `alias` is the referenced table, the other ours."""
-        theirs = self.remote_field.model._meta.get_field(TENANT_COLUMN)
-        ours = self.model._meta.get_field(TENANT_COLUMN)
+        theirs: Any = self.remote_field.model._meta.get_field(TENANT_COLUMN)
+        ours: Any = self.model._meta.get_field(TENANT_COLUMN)
         return theirs.get_lookup("exact")(theirs.get_col(alias), ours.get_col(related_alias))
 
     def get_extra_descriptor_filter(self, instance: models.Model) -> dict[str, Any]:
@@ -50,17 +48,13 @@ class TenantForeignKey(models.ForeignKey[Any, Any]):
 class _KeyConstraint(BaseConstraint):
     """A key made by ALTER TABLE after the tables exist; the database alone judges it."""
 
-    def constraint_sql(
-        self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor
-    ) -> str:
+    def constraint_sql(self, model: Any, schema_editor: Any) -> str:
         sql = self.create_sql(model, schema_editor)
         if sql:
             schema_editor.deferred_sql.append(sql)
         return ""
 
-    def remove_sql(
-        self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor
-    ) -> str:
+    def remove_sql(self, model: Any, schema_editor: Any) -> str:
         """Return the ALTER TABLE that drops the key."""
         quote = schema_editor.quote_name
         table = quote(model._meta.db_table)
@@ -70,7 +64,7 @@ class _KeyConstraint(BaseConstraint):
         """Leave the verdict to the database."""
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.deconstruct() == other.deconstruct()  # type: ignore[attr-defined]
+        return type(self) is type(other) and self.deconstruct() == other.deconstruct()
 
     def __hash__(self) -> int:
         return hash(self.name)
@@ -83,9 +77,7 @@ class TenantPrimaryKey(_KeyConstraint):
         self.fields = tuple(fields)
         super().__init__(name=name)
 
-    def create_sql(
-        self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor
-    ) -> str:
+    def create_sql(self, model: Any, schema_editor: Any) -> str:
         """Return the ALTER TABLE that swaps the keys."""
         quote = schema_editor.quote_name
         table = model._meta.db_table
@@ -96,7 +88,7 @@ class TenantPrimaryKey(_KeyConstraint):
             f"ADD CONSTRAINT {quote(self.name)} PRIMARY KEY ({columns})"
         )
 
-    def deconstruct(self) -> tuple[str, tuple[Combinable, ...], dict[str, Any]]:
+    def deconstruct(self) -> tuple[str, Any, dict[str, Any]]:
         """Return how to make this constraint again, as migrations write it."""
         path, args, kwargs = super().deconstruct()
         return path, args, {**kwargs, "fields": self.fields}
@@ -114,9 +106,7 @@ class TenantReference(_KeyConstraint):
         self.cascade = cascade
         super().__init__(name=name)
 
-    def create_sql(
-        self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor
-    ) -> str:
+    def create_sql(self, model: Any, schema_editor: Any) -> str:
         """Leave the ALTER TABLE to the migration's end; the key is judged at once, not at commit.
 
         Until then the referenced table may lack the primary key that this one needs.
@@ -125,17 +115,17 @@ class TenantReference(_KeyConstraint):
         meta = model._meta
         field = meta.get_field(self.field)
         target = meta.apps.get_model(self.to) if self.to else field.related_model
-        remote = target._meta  # type: ignore[union-attr]
+        remote = target._meta
         column = self.to_column or remote.pk.column
         action = " ON DELETE CASCADE" if self.cascade else ""
         schema_editor.deferred_sql.append(
             f"ALTER TABLE {quote(meta.db_table)} ADD CONSTRAINT {quote(self.name)} "
-            f"FOREIGN KEY ({TENANT_COLUMN}, {quote(field.column)}) "  # type: ignore[union-attr]
+            f"FOREIGN KEY ({TENANT_COLUMN}, {quote(field.column)}) "
             f"REFERENCES {quote(remote.db_table)} ({TENANT_COLUMN}, {quote(column)}){action}"
         )
         return ""
 
-    def deconstruct(self) -> tuple[str, tuple[Combinable, ...], dict[str, Any]]:
+    def deconstruct(self) -> tuple[str, Any, dict[str, Any]]:
         """Return how to make this constraint again, as migrations write it."""
         path, args, kwargs = super().deconstruct()
         given = {"to": self.to, "to_column": self.to_column, "cascade": self.cascade}

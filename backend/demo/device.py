@@ -121,7 +121,7 @@ class Device:
         try:
             self.ledger.take(self.client.sync())
         except fieldsync.FieldsyncError as error:
-            if error.report is not None:
+            if isinstance(error.report, fieldsync.SyncReport):
                 self.ledger.take(error.report)
             raise
         finally:

@@ -25,7 +25,7 @@ class MutationShape(serializers.Serializer[Any]):
     group = serializers.CharField(
         required=False, max_length=64, help_text="per_row: mutations that stand or fall together."
     )
-    data = serializers.DictField(
+    data = serializers.DictField(  # type: ignore[assignment]
         required=False, help_text="create: the row; update: the fields that changed."
     )
 

@@ -131,7 +131,9 @@ class LimitsView(APIView):
     def get(self, request: Request) -> Response:  # noqa: ARG002
         """Publish the limits of this server."""
         limits = sync_settings()
-        return Response({name: getattr(limits, name) for name in shapes.LimitsShape().fields})
+        return Response(
+            {str(name): getattr(limits, str(name)) for name in shapes.LimitsShape().fields}
+        )
 
 
 def _parse_limit(text: str | None) -> int | None:
