@@ -19,7 +19,7 @@ from backend.devstack.errors import DevstackError, PortTaken
 from backend.devstack.listeners import HOST, is_port_free
 from backend.devstack.processes import Child, run_command, start_child
 from backend.devstack.server import ROOT, Server, start_server
-from backend.devstack.signals import Stopped, orderly_signals
+from backend.devstack.signals import Stopped, go_on, orderly_signals
 from backend.devstack.stack import Stack, devstack
 
 if TYPE_CHECKING:
@@ -134,6 +134,7 @@ def _wait_passing_signals(child: Child) -> int:
     """Wait for `child`, however often we are told to stop: it decides when it is done."""
     while True:
         try:
+            go_on()
             return child.wait()
         except Stopped as stop:
             # A key pressed at the terminal has reached the child already, as one of our group.

@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import pwd
 import secrets
@@ -76,7 +75,6 @@ class _OwnPostgres(Postgres):
         self._cluster = cluster
         self._child = child
         self._port = port
-        atexit.register(self._stop_at_exit, os.getpid())
 
     @property
     def pid(self) -> int:
@@ -84,16 +82,11 @@ class _OwnPostgres(Postgres):
         return self._child.pid
 
     def stop(self) -> None:
-        self._child.stop(signal.SIGINT)  # "fast": open sessions are ended, data is written
-        atexit.unregister(self._stop_at_exit)
+        self._child.stop()
 
     def restart(self, *, crash: bool = False) -> None:
-        self._child.stop(signal.SIGQUIT if crash else signal.SIGINT)
+        self._child.stop(signal.SIGQUIT if crash else None)
         self._child, self._port = self._cluster.make_listener().start(self._port)
-
-    def _stop_at_exit(self, owner: int) -> None:
-        if os.getpid() == owner:  # a forked copy of us must not end our server
-            self.stop()
 
 
 def start_postgres(
@@ -128,7 +121,7 @@ def start_postgres(
     try:
         cluster.prepare(port)
     except BaseException:
-        child.stop(signal.SIGINT)
+        child.stop()
         raise
     return _OwnPostgres(cluster=cluster, child=child, port=port)
 
@@ -229,7 +222,7 @@ class _Cluster:
             log=self.log,
             cwd=self.folder,
             account=self.account,
-            death_signal=signal.SIGINT,
+            death_signal=signal.SIGINT,  # "fast": open sessions are ended, data is written
         )
 
     def _answers(self, port: int) -> bool:

@@ -2,6 +2,7 @@
 
     start_child -> own process group -> [we stop it: signal -> wait -> KILL, by process id]
                                      -> [we are killed: the kernel sends it `death_signal`]
+    children_ended() -> a block that ends what was started in it, also what no variable holds yet
 
 The kernel's signal (PR_SET_PDEATHSIG) is tied to the *thread* that started the child, so children
 asked for outside the main thread are started by one thread that lasts as long as we do. Where
@@ -10,6 +11,7 @@ there is no prctl (macOS) only the orderly stop remains.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import signal
@@ -17,7 +19,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -26,7 +28,7 @@ from backend.devstack.errors import CommandFailed
 from backend.devstack.signals import held
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 LOG_TAIL_LINES = 25
@@ -48,10 +50,19 @@ class Account:
 class Child:
     """A running program that we started."""
 
-    def __init__(self, *, name: str, process: subprocess.Popen[bytes], log: Path | None) -> None:
+    def __init__(
+        self,
+        *,
+        name: str,
+        process: subprocess.Popen[bytes],
+        log: Path | None,
+        death_signal: int = signal.SIGTERM,
+    ) -> None:
         self.name = name
         self.log = log
+        self.starter = (os.getpid(), threading.get_ident())
         self._process = process
+        self._death_signal = death_signal
         self._owns_group = os.getpgrp() != os.getpgid(process.pid)
 
     @property
@@ -76,13 +87,13 @@ class Child:
         self._end_group()
         return status if status >= 0 else 128 - status
 
-    def stop(self, signum: int = signal.SIGTERM, *, grace_s: float = GRACE_S) -> None:
+    def stop(self, signum: int | None = None, *, grace_s: float = GRACE_S) -> None:
         """End it: `signum`, up to `grace_s` seconds, then KILL; what is left of its group too.
 
-        Doing it again is harmless.
+        Without a `signum` it is the child's death signal. Doing it again is harmless.
         """
         with held():
-            self.send(signum)
+            self.send(self._death_signal if signum is None else signum)
             try:
                 self._process.wait(timeout=grace_s)
             except subprocess.TimeoutExpired:
@@ -96,10 +107,36 @@ class Child:
 
     def _end_group(self) -> None:
         """End workers that outlived their supervisor, at once: later the id may be another's."""
+        with suppress(ValueError):
+            _LIVING.remove(self)
         if self._owns_group:
             self._owns_group = False
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
+
+
+_LIVING: list[Child] = []  # whose end has not been seen, the oldest first
+
+
+@contextmanager
+def children_ended() -> Iterator[None]:
+    """End, at the end of the block, what this thread has started in it and nobody has stopped."""
+    before = tuple(_LIVING)
+    starter = (os.getpid(), threading.get_ident())
+    try:
+        yield
+    finally:
+        with held():
+            for child in reversed(_LIVING.copy()):
+                if child not in before and child.starter == starter:
+                    child.stop()
+
+
+@atexit.register
+def _end_all() -> None:
+    for child in reversed(_LIVING.copy()):
+        if child.starter[0] == os.getpid():  # a forked copy of us must not end our children
+            child.stop()
 
 
 def start_child(  # noqa: PLR0913  # each is a separate decision of the caller
@@ -146,8 +183,11 @@ def start_child(  # noqa: PLR0913  # each is a separate decision of the caller
         )
 
     try:
-        with held():
-            return Child(name=name, process=_from_lasting_thread(spawn), log=log)
+        with held():  # a signal that comes meanwhile is raised after the child was noted down
+            process = _from_lasting_thread(spawn)
+            child = Child(name=name, process=process, log=log, death_signal=death_signal)
+            _LIVING.append(child)
+        return child
     finally:
         if output:
             output.close()

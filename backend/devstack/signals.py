@@ -1,7 +1,7 @@
 """SIGINT, SIGTERM and SIGHUP become one exception that unwinds in order.
 
-    first signal  -> Stopped at the point where the program is -> with-blocks clean up
-    second signal -> waits until the clean-up under way is over
+    first signal -> Stopped at the point where the program is -> with-blocks clean up
+    later ones   -> only noted, so that none can break the clean-up off; `go_on` wants them again
 
 Python runs signal handlers in the main thread only; elsewhere all of this does nothing, and the
 death signal of each child (see processes) is what remains.
@@ -37,20 +37,26 @@ class Stopped(KeyboardInterrupt):
 
 @dataclass(slots=True, kw_only=True)
 class _Gate:
-    """How deep we are in sections that must not be interrupted, and what came meanwhile."""
+    """Whether a signal may be raised now, and what came while it might not."""
 
-    depth: int = 0
+    depth: int = 0  # of the sections under way that must not be interrupted
+    is_stopping: bool = False  # one has been raised
     pending: int | None = None
+
+    def raise_pending(self) -> None:
+        """Raise what came meanwhile, if the time for it has come."""
+        if self.pending is None or self.depth or self.is_stopping:
+            return
+        signum, self.pending, self.is_stopping = self.pending, None, True
+        raise Stopped(signum)
 
 
 _GATE = _Gate()
 
 
 def _on_signal(signum: int, _frame: FrameType | None) -> None:
-    if _GATE.depth:
-        _GATE.pending = signum
-        return
-    raise Stopped(signum)
+    _GATE.pending = signum
+    _GATE.raise_pending()
 
 
 @contextmanager
@@ -74,6 +80,14 @@ def orderly_signals() -> Iterator[None]:
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
+        if before:
+            _GATE.is_stopping, _GATE.pending = False, None
+
+
+def go_on() -> None:
+    """After a `Stopped` that was dealt with: raise the next one, also if it has come already."""
+    _GATE.is_stopping = False
+    _GATE.raise_pending()
 
 
 @contextmanager
@@ -90,7 +104,4 @@ def held() -> Iterator[None]:
         yield
     finally:
         _GATE.depth -= 1
-        pending = _GATE.pending
-        if not _GATE.depth and pending is not None:
-            _GATE.pending = None
-            raise Stopped(pending)
+        _GATE.raise_pending()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from backend.devstack.folders import make_folder
 from backend.devstack.postgres import Postgres, start_postgres
+from backend.devstack.processes import children_ended
 from backend.devstack.signals import held, orderly_signals
 from backend.devstack.valkey import Valkey, start_valkey
 
@@ -58,6 +59,7 @@ def devstack(
         with held():
             folder = make_folder()
             cleanup.callback(folder.remove)
+        cleanup.enter_context(children_ended())  # a signal can come before the callbacks below
         place = folder.path
         if data:
             data.mkdir(parents=True, exist_ok=True)

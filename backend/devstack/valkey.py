@@ -8,7 +8,6 @@ loopback port is open to everybody on the machine.
 
 from __future__ import annotations
 
-import atexit
 import os
 import secrets
 import shutil
@@ -65,7 +64,6 @@ class _OwnValkey(Valkey):
         self._place = place
         self._child = child
         self._port = port
-        atexit.register(self._stop_at_exit, os.getpid())
 
     @property
     def pid(self) -> int:
@@ -74,15 +72,10 @@ class _OwnValkey(Valkey):
 
     def stop(self) -> None:
         self._child.stop()
-        atexit.unregister(self._stop_at_exit)
 
     def restart(self) -> None:
         self._child.stop()
         self._child, self._port = self._place.make_listener().start(self._port)
-
-    def _stop_at_exit(self, owner: int) -> None:
-        if os.getpid() == owner:  # a forked copy of us must not end our server
-            self.stop()
 
 
 def start_valkey(*, folder: Path, environ: Mapping[str, str] = os.environ) -> Valkey:

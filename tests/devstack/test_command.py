@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -204,6 +205,49 @@ def test_signal_ends_everything(runner: Runner, signum: signal.Signals) -> None:
         assert running.process.wait(WAIT_S) == 128 + signum
         assert running.has_left_nothing()
         assert runner.folders == []
+
+
+@pytest.mark.parametrize(
+    ("moment", "signum"),
+    [
+        ("", signal.SIGHUP),  # the folder is there
+        ("pgdata.new", signal.SIGINT),  # initdb
+        ("pgdata", signal.SIGTERM),  # PostgreSQL starts
+        ("valkey.conf", signal.SIGINT),  # Valkey starts
+    ],
+)
+def test_signal_while_starting_ends_everything(
+    runner: Runner, moment: str, signum: signal.Signals
+) -> None:
+    """Who sees at once that it was the wrong command does not wait for it."""
+    process = runner.popen("run", "--fast", "--", runner.python, "-c", SAY_READY)
+    try:
+        for _ in range(WAIT_S * 200):
+            if any((folder / moment).exists() for folder in runner.folders):
+                break
+            assert process.poll() is None
+            threading.Event().wait(0.005)
+
+        process.send_signal(signum)
+
+        out, err = process.communicate(timeout=WAIT_S)
+        assert process.returncode == 128 + signum, err
+        assert (out, err) == ("", "")
+        assert list_session(process.pid) == []
+        assert runner.folders == []
+    finally:
+        process.kill()
+        process.wait(WAIT_S)
+
+
+def list_session(leader: int) -> list[str]:
+    """Names of the processes that `leader` and its children have left behind."""
+    names = []
+    for other in psutil.process_iter():
+        with suppress(ProcessLookupError, psutil.NoSuchProcess):
+            if os.getsid(other.pid) == leader and other.status() != psutil.STATUS_ZOMBIE:
+                names.append(other.name())
+    return names
 
 
 def test_interrupting_again_and_again_still_cleans_up(runner: Runner) -> None:
