@@ -13,18 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings, strategies as st
-from world import FIELDS, World, check, steps, steps_and_restores
+from world import FIELDS, MEMORY, World, check, steps, steps_and_restores
 
 from fieldsync.merge import Candidate, Edit, choose_batch, coalesce, find_cut, local_view
 from fieldsync.retry import RetryBudget, RetryPolicy
 from fieldsync.wire import Op
 
-MEMORY = Path("/dev/shm")  # noqa: S108  # thousands of commits a history: no disk is needed for them
-
 
 def live(drawn: list[tuple[Any, ...]]) -> None:
     """One history, from three new phones to the peace at its end."""
-    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         world = World(Path(folder))
         try:
             for step in drawn:

@@ -229,6 +229,23 @@ def test_delete_of_a_row_that_is_pushed_again_after_a_restore_is_sent(
     assert phone.client.issues() == []
 
 
+def test_older_page_does_not_end_the_wait_for_an_echo(
+    server: Any, phone: Any, row_id: str
+) -> None:
+    """It was read before the push: what it shows is not what was acked."""
+    old = {"op": "upsert", "collection": "work_orders", "id": row_id, "version": 1, "data": ORDER}
+    page = {"cursor": "1:1", "has_more": False, "changes": [old]}
+    phone["work_orders"].update(row_id, {"title": "Acked"})
+    server._pull = lambda *given: answer(200, json.dumps(page).encode())
+    phone.sync()
+
+    assert phone.client.status().acked_unseen == 1
+    assert phone["work_orders"].get(row_id).data["title"] == "Acked"
+    del server._pull
+    phone.sync()
+    assert phone.client.status().acked_unseen == 0
+
+
 def test_fresh_pull_forgets_an_ack_whose_row_was_deleted_meanwhile(
     server: Any, phone: Any
 ) -> None:

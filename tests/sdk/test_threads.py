@@ -8,6 +8,7 @@ from typing import Any
 
 ORDER = {"title": "Replace the pump seal"}
 WAIT_S = 20.0  # a bound, never reached
+OVERLAP_WAIT_S = 0.2  # how long a request gives others the chance to come at the same time
 
 
 def test_worker_thread_may_sync_what_another_thread_has_edited(server: Any, phone: Any) -> None:
@@ -47,12 +48,15 @@ def test_two_syncs_at_once_send_everything_once(server: Any, phone: Any) -> None
     """The second waits for the first, and finds nothing left to do."""
     for at in range(20):
         phone["work_orders"].create({"title": str(at)})
-    start, under_way, most = Barrier(4), [], []
+    start, is_overlap, under_way, most = Barrier(4), Event(), [], []
     handle = server.handle
 
     def count(request: Any) -> Any:
         under_way.append(1)
         most.append(len(under_way))
+        if len(under_way) > 1:
+            is_overlap.set()
+        is_overlap.wait(OVERLAP_WAIT_S)
         try:
             return handle(request)
         finally:

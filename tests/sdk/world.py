@@ -28,6 +28,8 @@ COLLECTIONS = ("work_orders", "inspections")
 FIELDS = ("a", "b", "c")
 QUIET_ROUNDS_MAX = 12
 Name = tuple[str, str]
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # thousands of commits a history need no disk
+MEMORY = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
 
 edits = st.tuples(
     st.sampled_from(["create", "update", "update", "update", "delete"]),

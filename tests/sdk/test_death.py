@@ -1,0 +1,88 @@
+"""Death: the process dies before any one statement of a sync, and the next start puts it right."""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from phone import Phone
+from reference_server import ReferenceServer
+from world import MEMORY
+
+STATEMENTS_MAX = 400  # of one sync of three rows
+
+
+class Died(BaseException):
+    """No code may catch this, as none runs after a kill."""
+
+
+class DyingConnection:
+    """A connection that stops for good before its `last` statement."""
+
+    def __init__(self, connection: sqlite3.Connection, last: int) -> None:
+        self._connection = connection
+        self._left = last
+
+    def __getattr__(self, name: str) -> Any:
+        if name in {"execute", "executemany"}:
+            if self._left == 0:
+                raise Died
+            self._left -= 1
+        return getattr(self._connection, name)
+
+
+def sync_until_death(phone: Phone, last: int) -> bool:
+    """Sync; whether it died on the way."""
+    engine = phone.client._engine
+    real = engine._store.connection
+    dying: Any = DyingConnection(real, last)
+    engine._store.connection = engine._outbox._connection = dying
+    try:
+        phone.sync()
+    except Died:
+        return True
+    finally:
+        engine._store.connection = engine._outbox._connection = real
+    return False
+
+
+def test_death_before_any_statement_costs_nothing_and_doubles_nothing() -> None:
+    """Between each two of them, the store says all that the next start must know."""
+    for last in range(STATEMENTS_MAX):
+        with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+            has_died = die_and_go_on(Path(folder), last)
+        if not has_died:
+            return
+    pytest.fail("a sync without end")
+
+
+def die_and_go_on(folder: Path, last: int) -> bool:
+    """One life: three edits and somebody else's, a death, a restart, and the checks."""
+    server = ReferenceServer()
+    phone = Phone(server, folder / "phone.db").login()
+    orders = phone["work_orders"]
+    for at in range(3):
+        orders.create({"title": str(at)}, id=f"w{at}")
+    phone.sync()
+    orders.update("w0", {"title": "Mine"})
+    orders.delete("w1")
+    orders.create({"title": "New"}, id="w3")
+    server.edit("work_orders", "w2", title="Theirs")
+
+    has_died = sync_until_death(phone, last)
+    phone.restart()
+    phone.sync()
+    phone.sync()
+
+    titles = {row_id: row["title"] for row_id, row in server.live("work_orders").items()}
+    assert titles == {"w0": "Mine", "w2": "Theirs", "w3": "New"}, last
+    assert phone.view("work_orders") == server.live("work_orders"), last
+    assert len(server.applied) == 6, last
+    assert len({key for key, _ in server.pushes()}) == len(set(server.pushes())) == 2, last
+    status = phone.client.status()
+    assert (status.pending, status.sent, status.issues, status.acked_unseen) == (0, 0, 0, 0), last
+    phone.client.close()
+    return has_died
