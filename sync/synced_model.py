@@ -76,7 +76,7 @@ class SyncedQuerySet(models.QuerySet[Any]):
         deleted = local_edits.remove(self.model, self.values_list("tenant_id", "pk"))
         return deleted, {self.model._meta.label: deleted}
 
-    delete.alters_data = True  # type: ignore[attr-defined]
+    delete.alters_data = True
 
     def _raw_delete(self, using: str | None) -> NoReturn:  # noqa: ARG002
         raise BypassesFeed("_raw_delete", "Use delete().")

@@ -181,7 +181,7 @@ class Device:
     def _draw_edit(self, data: dict[str, Any], *, is_shared: bool) -> dict[str, Any]:
         mark = f"{self.username} {self._rng.randrange(10**9)}"  # never what is there already
         if self._rng.random() < ILLEGAL_SHARE:
-            return {"status": "approved"}
+            return {"status": "draft"}  # no step leads back there
         if is_shared:  # some on the same field: conflicts; some on different ones: merges
             return self._rng.choice([{"title": mark}, {"description": mark}])
         choices: list[dict[str, Any]] = [{"title": mark}, {"description": mark}]

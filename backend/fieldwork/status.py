@@ -4,7 +4,9 @@
                  any of them before done -> cancelled
     inspection   draft -> submitted
 
-A row may be created in any status: a device that made it offline sends only where it got to.
+A device that was offline sends only where a row got to, not each step: a job that was begun and
+done without a network goes from assigned to done at once. So an edit may take several legal steps,
+and a row may be created in any status. What no sequence of steps leads to is illegal.
 """
 
 from __future__ import annotations
@@ -60,13 +62,26 @@ INSPECTION_STEPS: Steps = {"draft": ("submitted",), "submitted": ()}
 
 
 def judge_step(steps: Steps, before: str, after: str) -> Refusal | None:
-    """Return why a status may not go from `before` to `after`, or None if it may; staying may."""
-    allowed = steps[before]
-    if after == before or after in allowed:
+    """Return why a status may not go from `before` to `after`, or None if it may; staying may.
+
+    The refusal names the next steps in `allowed`.
+    """
+    if after in _reachable(steps, before):
         return None
+    allowed = steps[before]
     return Refusal(
         outcome=Outcome.CONFLICT,
         code="illegal_transition",
         detail=f"{before} cannot become {after}.",
         args={"fields": ["status"], "allowed": list(allowed)},
     )
+
+
+def _reachable(steps: Steps, start: str) -> set[str]:
+    """Return the statuses that legal steps lead to from `start`, itself included."""
+    found, waiting = {start}, [start]
+    while waiting:
+        new = set(steps[waiting.pop()]) - found
+        found |= new
+        waiting += new
+    return found
