@@ -76,7 +76,7 @@ class SyncedQuerySet(models.QuerySet[Any]):
         deleted = local_edits.remove(self.model, self.values_list("tenant_id", "pk"))
         return deleted, {self.model._meta.label: deleted}
 
-    delete.alters_data = True
+    delete.alters_data = True  # type: ignore[attr-defined]
 
     def _raw_delete(self, using: str | None) -> NoReturn:  # noqa: ARG002
         raise BypassesFeed("_raw_delete", "Use delete().")
@@ -104,7 +104,7 @@ class SyncedModel(models.Model, metaclass=TenantKeys):
     class Meta:
         abstract = True
 
-    def save(self, **kwargs: Any) -> None:  # type: ignore[override]
+    def save(self, **kwargs: Any) -> None:
         """Create the row, or write the fields that changed since it was read.
 
         Raises:
@@ -166,7 +166,7 @@ class NestedQuerySet(models.QuerySet[Any]):
             "Send the whole list with its parent: local_edits.apply(tenant_id, [update(…)]).",
         )
 
-    bulk_create = bulk_update = create = update = delete = _raw_delete = refuse_write  # type: ignore[assignment]
+    bulk_create = bulk_update = create = update = delete = _raw_delete = refuse_write
 
 
 NestedManager = models.Manager.from_queryset(NestedQuerySet)
@@ -185,7 +185,7 @@ class NestedModel(models.Model, metaclass=TenantKeys):
     class Meta:
         abstract = True
 
-    def save(self, **_: Any) -> NoReturn:  # type: ignore[override]
+    def save(self, **_: Any) -> NoReturn:
         """Refuse: children are written with their parent.
 
         Raises:

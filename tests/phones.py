@@ -64,7 +64,7 @@ class Phone:
     def send(self, method: str, url: str, body: Any = None, **headers: str) -> Any:
         """Send one request; `body` may be bytes, to say something that is no JSON."""
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-        client = APIClient(raise_request_exception=False)
+        client: Any = APIClient(raise_request_exception=False)
         answer = client.generic(
             method, url, raw if body is not None else b"", content_type="application/json",
             headers={"Authorization": f"Bearer {self.token}", **headers},

@@ -7,11 +7,23 @@ from django.contrib.auth.admin import UserAdmin
 
 from backend.accounts.models import Device, Membership, Tenant, User
 
-admin.site.register(User, UserAdmin)
+
+
+class _Kept:
+    """Rows point at it for good: it is deactivated, never deleted."""
+
+    def has_delete_permission(self, request: object, obj: object = None) -> bool:  # noqa: ARG002  # Django calls it so
+        """Nobody may; `is_active` does what is wanted."""
+        return False
+
+
+@admin.register(User)
+class PersonAdmin(_Kept, UserAdmin):
+    """People; what they may do is said by their memberships."""
 
 
 @admin.register(Tenant)
-class TenantAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+class TenantAdmin(_Kept, admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
     """Customer organisations."""
 
     list_display = ("slug", "name", "is_active")
@@ -19,7 +31,7 @@ class TenantAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at
 
 
 @admin.register(Membership)
-class MembershipAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+class MembershipAdmin(_Kept, admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
     """Who is what in which tenant."""
 
     list_display = ("user", "tenant", "role", "is_active")

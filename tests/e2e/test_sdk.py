@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import random
 from typing import Any
+from uuid import UUID
 
 import pytest
 from rest_framework_simplejwt.tokens import AccessToken
@@ -113,7 +114,7 @@ def test_group_that_the_server_refuses_is_one_visit_of_issues(phone: Make) -> No
 
     assert {issue.outcome for issue in tess.issues()} == {"invalid", "dependency_failed"}
     assert report.outcomes["created"] == 1
-    assert not Note.objects.filter(work_order_id=order).exists()
+    assert not Note.objects.filter(work_order_id=UUID(order)).exists()
     assert WorkOrder.objects.filter(pk=other).exists()
 
 

@@ -10,6 +10,8 @@ import random
 import threading
 import uuid
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from django.db import connection, transaction
 
@@ -23,7 +25,7 @@ WRITERS, READERS, PUSHES_PER_WRITER = 20, 5, 12
 POLLS_MAX = 20_000
 
 Write = Callable[[random.Random], list[str]]  # commits something, returns the ids
-Poll = Callable[[object], tuple[list[str], object]]  # place -> (ids seen, next place)
+Poll = Callable[[Any], tuple[list[str], Any]]  # place -> (ids seen, next place)
 
 
 def missed_by_readers(write: Write, make_poll: Callable[[], Poll]) -> tuple[int, int]:
@@ -51,7 +53,7 @@ def missed_by_readers(write: Write, make_poll: Callable[[], Poll]) -> tuple[int,
 
     def writers() -> set[str]:
         try:
-            at_once([lambda n=n: writer(n) for n in range(WRITERS)])
+            at_once([partial(writer, n) for n in range(WRITERS)])
         finally:
             is_over.set()
         return set()
@@ -91,10 +93,10 @@ def test_readers_see_every_change_of_concurrent_writers(wales: World) -> None:
         return [mutation["id"] for mutation in batch]
 
     def make_poll() -> Poll:
-        def poll(place: object) -> tuple[list[str], object]:
+        def poll(place: Any) -> tuple[list[str], Any]:
             page = feed.pull(
                 actor, cursor=place, limit=50, collections=["work_orders"], now=utc_now()
-            )  # type: ignore[arg-type]
+            )
             found = wire.decode(page)
             return [change["id"] for change in found["changes"]], found["cursor"]
 
@@ -120,7 +122,7 @@ def test_the_same_checker_finds_what_a_sequence_skips(wales: World) -> None:
         return [row_id]
 
     def make_poll() -> Poll:
-        def poll(place: object) -> tuple[list[str], object]:
+        def poll(place: Any) -> tuple[list[str], Any]:
             with connection.cursor() as cursor:
                 cursor.execute(
                     "SELECT seq, row_id FROM control_feed WHERE seq > %s ORDER BY seq LIMIT 50",

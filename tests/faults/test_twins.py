@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from functools import partial
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
@@ -10,7 +12,12 @@ from django.db import connection, transaction
 from backend.fieldwork.models import WorkOrder
 from sync.models import ChangeRow, Receipt, Stream
 from tests.crowd import at_once
-from tests.phones import World, create, new_id, update
+from tests.phones import Phone, World, create, new_id, update
+
+
+def outcome_of(phone: Phone, mutation: dict[str, Any]) -> str:
+    outcome: str = phone.push(mutation)[0]["outcome"]
+    return outcome
 
 
 def test_the_same_request_many_times_at_once_runs_once(wales: World) -> None:
@@ -60,7 +67,7 @@ def test_two_phones_create_one_row_at_once(wales: World) -> None:
     phones = [wales.hire() for _ in range(6)]
     mutation = create("work_orders", **wales.order())
 
-    answers = at_once([lambda p=p: p.push(mutation)[0]["outcome"] for p in phones])
+    answers = at_once([partial(outcome_of, p, mutation) for p in phones])
 
     assert sorted(answers) == ["created"] + ["unchanged"] * 5
 
@@ -72,7 +79,10 @@ def test_a_row_edited_by_many_at_once_counts_every_edit(wales: World) -> None:
     phones[0].push(order)
 
     answers = at_once(
-        [lambda p=p, n=n: p.push(update("work_orders", order["id"], 1, title=f"t{n}"))[0]["outcome"] for n, p in enumerate(phones)]
+        [
+            partial(outcome_of, p, update("work_orders", order["id"], 1, title=f"t{n}"))
+            for n, p in enumerate(phones)
+        ]
     )  # fmt: skip
 
     assert sorted(answers) == ["conflict"] * 7 + ["updated"]
@@ -90,17 +100,15 @@ def test_pushes_over_the_same_rows_in_opposite_orders(wales: World) -> None:
         found = []
         for round_ in range(5):
             batch = [
-                update("work_orders", o["id"], None, priority=1 + (position + round_) % 5)
+                update("work_orders", o["id"], 1, priority=1 + (position + round_) % 5)
                 for o in orders
             ]
-            for mutation in batch:
-                mutation["base_version"] = 1 + 1_000 * 0
             if position % 2:
                 batch.reverse()
             found += [line["outcome"] for line in phones[position].push(*batch)]
         return found
 
-    at_once([lambda n=n: edit(n) for n in range(4)])
+    at_once([partial(edit, n) for n in range(4)])
 
     versions = dict(
         WorkOrder.objects.filter(tenant_id=wales.tenant.pk).values_list("pk", "version")
@@ -123,11 +131,12 @@ def test_notes_follow_a_work_order_that_is_reassigned_meanwhile(wales: World, ro
     for version in range(1, rounds + 1):
         at_once(
             [
-                lambda v=version: dora.push(
-                    update("work_orders", order["id"], v, assignee=people[v % 2])
+                partial(
+                    dora.push,
+                    update("work_orders", order["id"], version, assignee=people[version % 2]),
                 ),
-                lambda: dora.push(create("notes", new_id(), work_order=order["id"], text="x")),
-                lambda: dora.push(create("notes", new_id(), work_order=order["id"], text="y")),
+                partial(dora.push, create("notes", new_id(), work_order=order["id"], text="x")),
+                partial(dora.push, create("notes", new_id(), work_order=order["id"], text="y")),
             ]
         )
     parent = ChangeRow.objects.get(row_id=order["id"])

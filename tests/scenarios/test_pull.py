@@ -116,6 +116,16 @@ def test_device_sees_its_slice_only(alice: Phone, wales: World) -> None:
     }
 
 
+def test_row_in_two_of_her_scopes_comes_once(alice: Phone, wales: World) -> None:
+    """It is in her territory and assigned to her: one change, one line."""
+    order = create("work_orders", **wales.order(assignee=str(alice.user_id)))
+    alice.push(order)
+
+    changes = [c for c in alice.pull(limit=2) if c["id"] == order["id"]]
+
+    assert len(changes) == 1
+
+
 def test_reassigned_row_leaves_one_phone_and_enters_the_other_with_its_children(
     alice: Phone, wales: World
 ) -> None:

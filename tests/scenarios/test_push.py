@@ -11,6 +11,9 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from backend.accounts.models import User
+from backend.accounts.selectors import load_session
+from backend.accounts.tokens import make_pair
 from backend.fieldwork.models import Note, WorkOrder
 from sync.models import ChangeRow, Receipt, Stream
 from tests.phones import PULL, Phone, World, create, delete, new_id, update
@@ -79,10 +82,6 @@ def test_same_key_with_other_bytes_is_refused(alice: Phone, wales: World) -> Non
 
 def test_retry_with_another_token_is_the_same_request(alice: Phone, wales: World) -> None:
     """The token was refreshed between the try and the retry: the key belongs to the device."""
-    from backend.accounts.models import User
-    from backend.accounts.selectors import load_session
-    from backend.accounts.tokens import make_pair
-
     body = {"policy": "per_row", "mutations": [create("work_orders", **wales.order())]}
     first = alice.push_raw(body, "k")
     session = load_session(
@@ -100,6 +99,16 @@ def test_two_phones_may_use_the_same_key(alice: Phone, bob: Phone, wales: World)
     alice.push_raw({"mutations": [create("work_orders", **wales.order())]}, "k")
 
     answer = bob.push_raw({"mutations": [create("work_orders", **wales.order())]}, "k")
+
+    assert answer.json()["status"] == "ok"
+
+
+def test_two_phones_of_one_person_may_use_the_same_key(alice: Phone, wales: World) -> None:
+    """An app that counts its batches from one on every device."""
+    other = wales.phone_of(User.objects.get(pk=alice.user_id), "tablet")
+    alice.push_raw({"mutations": [create("work_orders", **wales.order())]}, "1")
+
+    answer = other.push_raw({"mutations": [create("work_orders", **wales.order())]}, "1")
 
     assert answer.json()["status"] == "ok"
 
@@ -355,12 +364,12 @@ def test_foreign_row_answers_like_a_missing_one(
     nina = northwind.hire()
     order = create("work_orders", **northwind.order())
     nina.push(order)
-    make = {
-        "update": lambda i: update("work_orders", i, 1, title="x"),
-        "delete": lambda i: delete("work_orders", i, 1),
-    }[op]
 
-    (foreign,), (missing,) = alice.push(make(order["id"])), alice.push(make(new_id()))
+    def answer(row_id: str) -> dict[str, Any]:
+        edit = update("work_orders", row_id, 1, title="x")
+        return alice.push(edit if op == "update" else delete("work_orders", row_id, 1))[0]
+
+    foreign, missing = answer(order["id"]), answer(new_id())
 
     assert {**foreign, "id": ""} == {**missing, "id": ""}
     assert foreign["outcome"] == "not_found"

@@ -26,7 +26,9 @@ from sync.types import (
 )
 
 TENANT = UUID(int=1)
-ALICE = Actor(tenant_id=TENANT, user_id=UUID(int=2), device_id=UUID(int=3), scopes=frozenset({"s"}))
+ALICE = Actor(
+    tenant_id=TENANT, user_id=UUID(int=2), device_id=UUID(int=3), scopes=frozenset({"s"})
+)
 OFFICE = Actor(tenant_id=TENANT, is_system=True)
 SCOPES = frozenset({"s"})
 
@@ -62,11 +64,15 @@ def row(version: int = 1, *, scopes: frozenset[str] = SCOPES, **data: object) ->
     """A row whose fields were all last written by `version`, unless `fv_…` says otherwise."""
     fields = {k: v for k, v in data.items() if not k.startswith("fv_")}
     versions = dict.fromkeys(fields, version) if version > 1 else {}
-    versions |= {k.removeprefix("fv_"): int(str(v)) for k, v in data.items() if k.startswith("fv_")}
+    versions |= {
+        k.removeprefix("fv_"): int(str(v)) for k, v in data.items() if k.startswith("fv_")
+    }
     return RowState(version=version, field_versions=versions, data=fields, scopes=scopes)
 
 
-def create(row_id: str, *, of: str = "orders", group: str | None = None, **data: object) -> Mutation:
+def create(
+    row_id: str, *, of: str = "orders", group: str | None = None, **data: object
+) -> Mutation:
     return Mutation(index=0, op=Op.CREATE, collection=of, id=row_id, group=group, data=data)
 
 
@@ -78,8 +84,12 @@ def update(
     )
 
 
-def delete(row_id: str, base: int | None, *, of: str = "orders", group: str | None = None) -> Mutation:
-    return Mutation(index=0, op=Op.DELETE, collection=of, id=row_id, base_version=base, group=group)
+def delete(
+    row_id: str, base: int | None, *, of: str = "orders", group: str | None = None
+) -> Mutation:
+    return Mutation(
+        index=0, op=Op.DELETE, collection=of, id=row_id, base_version=base, group=group
+    )
 
 
 def plan(
@@ -345,7 +355,7 @@ BASES = st.sampled_from([None, 0, 1, 2, 3, 9])
 @st.composite
 def mutation_lists(draw: st.DrawFn) -> list[Mutation]:
     """Any batch: creates, edits and deletes of a few rows, with references and groups."""
-    found = []
+    found: list[Mutation] = []
     for _ in range(draw(st.integers(1, 9))):
         of = draw(st.sampled_from(["orders", "forms", "notes", "areas"]))
         op = draw(st.sampled_from(list(Op)))
