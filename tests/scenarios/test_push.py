@@ -585,9 +585,10 @@ def test_packed_body_is_the_same_request(alice: Phone, wales: World) -> None:
     assert again.content == first.content
 
 
-@pytest.mark.parametrize(
-    "body", [b"nonsense", gzip.compress(b"{}")[:-4], gzip.compress(b"{}") + b"x"]
-)
+PACKED = gzip.compress(b'{"mutations": []}')
+
+
+@pytest.mark.parametrize("body", [b"nonsense", PACKED[:-4], PACKED + b"x"])
 def test_broken_gzip_is_a_400(body: bytes, alice: Phone) -> None:
     """Cut off, or with something behind it."""
     answer = alice.send(

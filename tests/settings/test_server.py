@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.conf import settings
-from django.test import Client
+from django.test import Client, override_settings
 
 from backend import asgi
 from backend.asgi import application
@@ -155,6 +155,18 @@ def test_api_is_described_as_openapi_31(browser: Client) -> None:
 def test_forgotten_slash_is_forgiven(browser: Client, address: str) -> None:
     """People type these two."""
     assert browser.get(address).headers["Location"] == f"{address}/"
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+@pytest.mark.parametrize("address", ["/api/nothing", "/api/v1/auth/token/x"])
+def test_unknown_address_is_a_document_also_with_debug(
+    browser: Client, method: str, address: str
+) -> None:
+    """Where Django would show a page of its own, or fail over a missing slash."""
+    with override_settings(DEBUG=True):
+        answer = getattr(browser, method)(address)
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
 def test_front_door_leads_to_the_api_page(browser: Client) -> None:
