@@ -58,7 +58,7 @@ def test_no_file_names(what: str) -> None:
     ("what", "line", "is_found"),
     [
         ("a package index",         "--index~-url https://mirror/x",              True),
-        ("a package index",         "https://files.~pythonhosted.org/a.whl",      True),
+        ("a package index",         "https://files.p~ythonhosted.org/a.whl",      True),
         ("a package index",         "https://sync.example.com",                   False),
         ("a folder of one machine", "see /~home/ann/fieldsync",                   True),
         ("a folder of one machine", '"/~root/x"',                                 True),
