@@ -8,17 +8,20 @@ from django.contrib.auth.admin import UserAdmin
 from backend.accounts.models import Device, Membership, Tenant, User
 
 
-
 class _Kept:
     """Rows point at it for good: it is deactivated, never deleted."""
 
-    def has_delete_permission(self, request: object, obj: object = None) -> bool:  # noqa: ARG002  # Django calls it so
+    def has_delete_permission(
+        self,
+        request: object,  # noqa: ARG002  # Django calls it so
+        obj: object = None,  # noqa: ARG002
+    ) -> bool:
         """Nobody may; `is_active` does what is wanted."""
         return False
 
 
 @admin.register(User)
-class PersonAdmin(_Kept, UserAdmin):
+class PersonAdmin(_Kept, UserAdmin):  # type: ignore[type-arg]  # not generic at run time
     """People; what they may do is said by their memberships."""
 
 

@@ -34,3 +34,11 @@ def test_office_lists_and_opens(office: Client, login: Login, model: str) -> Non
 def test_devices_are_not_made_by_hand(office: Client) -> None:
     """A device exists because an app logged in."""
     assert office.get("/admin/accounts/device/add/").status_code == 403
+
+
+@pytest.mark.parametrize("model", ["tenant", "user", "membership"])
+def test_people_and_tenants_are_never_deleted(office: Client, login: Login, model: str) -> None:
+    """Rows point at them for good; switching them off is what ends a login."""
+    row = getattr(login, model)
+
+    assert office.get(f"/admin/accounts/{model}/{row.pk}/delete/").status_code == 403
