@@ -1,0 +1,102 @@
+"""The demo's proof is worth what it finds: planted errors, each of which it must report."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from types import SimpleNamespace
+
+import pytest
+
+from backend.demo import proof
+from sync.models import ChangeRow, Stream
+from sync.types import RowKey, RowState
+from tests.phones import World, create, make_world, update
+
+KEY, OTHER = RowKey("sites", "a"), RowKey("sites", "b")
+TRUTH = {
+    KEY: RowState(
+        version=2, field_versions={"name": 2}, data={"name": "x"}, scopes=frozenset({"s"})
+    ),
+    OTHER: RowState(
+        version=1, field_versions={}, data={"name": "y"}, scopes=frozenset({"elsewhere"})
+    ),
+}
+EQUAL = proof.Replica(name="tess", scopes=frozenset({"s"}), rows={KEY: (2, {"name": "x"})})
+
+
+def test_equal_replica_has_no_difference() -> None:
+    assert list(proof.check_replica(EQUAL, TRUTH)) == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "word"),
+    [
+        ({}, "lacks sites/a"),
+        ({KEY: (1, {"name": "x"})}, "is at version 1, the server at 2"),
+        ({KEY: (2, {"name": "z"})}, "name: 'z', the server has 'x'"),
+        ({KEY: (2, {})}, "name: None, the server has 'x'"),
+        ({KEY: (2, {"name": "x", "more": 1})}, "more: 1, the server has None"),
+        (
+            {KEY: (2, {"name": "x"}), OTHER: (1, {"name": "y"})},
+            "holds sites/b, which is not there",
+        ),
+    ],
+)
+def test_difference_of_a_replica_is_found(
+    rows: dict[RowKey, tuple[int, dict[str, object]]], word: str
+) -> None:
+    (found,) = proof.check_replica(dataclasses.replace(EQUAL, rows=rows), TRUTH)
+
+    assert word in found
+
+
+@pytest.mark.parametrize(
+    ("made", "edits_after", "is_right"),
+    [(5, 13, True), (6, 13, False), (4, 13, False), (5, 12, False), (5, 14, False)],
+    ids=["right", "answer missing", "answered twice", "edit lost", "edit doubled"],
+)
+def test_lost_and_doubled_work_is_found(made: int, edits_after: int, is_right: bool) -> None:
+    outcomes = Counter(created=2, merged=1, unchanged=1, conflict=1)
+
+    found = list(
+        proof.check_accounts(
+            made=made, outcomes=outcomes, edits_before=10, edits_after=edits_after
+        )
+    )
+
+    assert (found == []) == is_right
+
+
+def test_work_left_in_an_outbox_is_found() -> None:
+    states = [("tess", SimpleNamespace(pending=0, sent=1, acked_unseen=0))]
+
+    assert len(list(proof.check_outboxes(states))) == 1
+
+
+@pytest.fixture
+def wales(db: None) -> World:
+    return make_world("wales")
+
+
+def test_proof_reads_the_tables_and_not_the_feed(wales: World) -> None:
+    """What is planted in the log is found by comparing it with the tables."""
+    phone = wales.hire()
+    order = create("work_orders", **wales.order(assignee=str(phone.user_id)))
+    phone.push(order)
+    phone.push(update("work_orders", order["id"], 1, title="b"))
+    tenant_id = wales.tenant.pk
+    truth = proof.read_truth(tenant_id)
+
+    scopes = truth[RowKey("work_orders", order["id"])].scopes
+    assert scopes == {f"territory:{wales.cardiff}", f"user:{phone.user_id}"}
+    assert proof.count_edits(truth, tenant_id) == 4 + 2
+    assert list(proof.check_feed(truth, tenant_id)) == []
+
+    logged = ChangeRow.objects.filter(row_id=order["id"])
+    logged.update(version=1)
+    assert len(list(proof.check_feed(truth, tenant_id))) == 1
+    logged.update(version=2, seq=Stream.objects.get(tenant_id=tenant_id).head + 1)
+    assert len(list(proof.check_feed(truth, tenant_id))) == 1
+    logged.delete()
+    assert len(list(proof.check_feed(truth, tenant_id))) == 1
