@@ -92,6 +92,7 @@ def test_site_field_may_be_edited(role: str, field: str, code: str | None) -> No
         ("supervisor", "other", "territory_not_held"),
         ("dispatcher", "other", None),  # it may come in the same push as the site
     ],
+    ids=["own", "another's", "anywhere"],
 )  # fmt: skip
 def test_site_may_be_made_in(role: str, territory: str, code: str | None) -> None:
     """Everybody sees all territories, so seeing one must not be enough."""

@@ -588,7 +588,9 @@ def test_packed_body_is_the_same_request(alice: Phone, wales: World) -> None:
 PACKED = gzip.compress(b'{"mutations": []}')
 
 
-@pytest.mark.parametrize("body", [b"nonsense", PACKED[:-4], PACKED + b"x"])
+@pytest.mark.parametrize(
+    "body", [b"nonsense", PACKED[:-4], PACKED + b"x"], ids=["nonsense", "cut", "followed"]
+)
 def test_broken_gzip_is_a_400(body: bytes, alice: Phone) -> None:
     """Cut off, or with something behind it."""
     answer = alice.send(
