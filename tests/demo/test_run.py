@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import psutil
+import psutil  # type: ignore[import-untyped]  # no stubs in the lock
 import pytest
 
 ROOT = Path(__file__).parents[2]
