@@ -174,7 +174,7 @@ class _Attempt:
     def _decide(self, mutation: Mutation) -> Result:
         refused = self.batch.refused.get(mutation.index)
         if refused is not None:
-            return refuse(mutation, refused)
+            return refuse(mutation, refused, self._visible_row(mutation.key))
         if mutation.key in self._failed_creates:
             return self._blocked(mutation, mutation.key)
         match mutation.op:

@@ -36,7 +36,8 @@ def resolve_actor(request: Request) -> Actor:
     if isinstance(request.auth, DeviceSession):
         session = request.auth
         membership, device_id = session.membership, session.device.id
-        paths = _paths_for(membership)
+        rows = Territory.objects.filter(tenant_id=membership.tenant_id)
+        paths: Iterable[str] = rows.values_list("path", flat=True)  # lazy: only if a role needs it
     else:
         membership, paths = _only_membership(request)
         device_id = None
@@ -65,13 +66,6 @@ def held_scopes(membership: Membership, paths: Iterable[str]) -> frozenset[str]:
             held = {path.strip("/").rpartition("/")[2] for path in paths}
     territories = {territory_scope(territory_id) for territory_id in held}
     return frozenset({TENANT_SCOPE, user_scope(membership.user_id), *territories})
-
-
-def _paths_for(membership: Membership) -> Iterable[str]:
-    if membership.role == Role.TECHNICIAN:
-        return ()
-    found = Territory.objects.filter(tenant_id=membership.tenant_id)
-    return found.values_list("path", flat=True)
 
 
 def _only_membership(request: Request) -> tuple[Membership, list[str]]:

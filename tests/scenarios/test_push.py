@@ -331,6 +331,7 @@ def test_row_that_others_need_is_not_deleted(dora: Phone, wales: World) -> None:
     (result,) = dora.push(delete("work_orders", order["id"], 1))
 
     assert (result["outcome"], result["code"]) == ("conflict", "still_referenced")
+    assert (result["version"], result["current"]["kind"]) == (1, "repair")
 
 
 # --- tenants and scopes -----------------------------------------------------------------------

@@ -208,7 +208,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='asset',
-            index=models.Index(fields=['tenant_id', 'site'], name='asset_by_site'),
+            index=models.Index(fields=['site', 'tenant_id'], name='asset_by_site'),
         ),
         migrations.AddConstraint(
             model_name='asset',
@@ -232,7 +232,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='territory',
-            index=models.Index(fields=['tenant_id', 'parent'], name='territory_by_parent'),
+            index=models.Index(fields=['parent', 'tenant_id'], name='territory_by_parent'),
         ),
         migrations.AddConstraint(
             model_name='territory',
@@ -256,7 +256,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='site',
-            index=models.Index(fields=['tenant_id', 'territory'], name='site_by_territory'),
+            index=models.Index(fields=['territory', 'tenant_id'], name='site_by_territory'),
         ),
         migrations.AddConstraint(
             model_name='site',
@@ -280,19 +280,19 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='workorder',
-            index=models.Index(fields=['tenant_id', 'site'], name='work_order_by_site'),
+            index=models.Index(fields=['site', 'tenant_id'], name='work_order_by_site'),
         ),
         migrations.AddIndex(
             model_name='workorder',
-            index=models.Index(fields=['tenant_id', 'asset'], name='work_order_by_asset'),
+            index=models.Index(fields=['asset', 'tenant_id'], name='work_order_by_asset'),
         ),
         migrations.AddIndex(
             model_name='workorder',
-            index=models.Index(fields=['tenant_id', 'assignee_id'], name='work_order_by_assignee'),
+            index=models.Index(fields=['assignee_id', 'tenant_id'], name='work_order_by_assignee'),
         ),
         migrations.AddConstraint(
             model_name='workorder',
-            constraint=models.UniqueConstraint(fields=('tenant_id', 'number'), name='work_order_number_once'),
+            constraint=models.UniqueConstraint(fields=('number', 'tenant_id'), name='work_order_number_once'),
         ),
         migrations.AddConstraint(
             model_name='workorder',
@@ -344,7 +344,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='partused',
-            index=models.Index(fields=['tenant_id', 'work_order'], name='part_used_by_work_order'),
+            index=models.Index(fields=['work_order', 'tenant_id'], name='part_used_by_work_order'),
         ),
         migrations.AddConstraint(
             model_name='partused',
@@ -368,11 +368,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='note',
-            index=models.Index(fields=['tenant_id', 'work_order'], name='note_by_work_order'),
+            index=models.Index(fields=['work_order', 'tenant_id'], name='note_by_work_order'),
         ),
         migrations.AddIndex(
             model_name='note',
-            index=models.Index(fields=['tenant_id', 'author_id'], name='note_by_author'),
+            index=models.Index(fields=['author_id', 'tenant_id'], name='note_by_author'),
         ),
         migrations.AddConstraint(
             model_name='note',
@@ -392,11 +392,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='inspection',
-            index=models.Index(fields=['tenant_id', 'asset'], name='inspection_by_asset'),
+            index=models.Index(fields=['asset', 'tenant_id'], name='inspection_by_asset'),
         ),
         migrations.AddIndex(
             model_name='inspection',
-            index=models.Index(fields=['tenant_id', 'work_order'], name='inspection_by_work_order'),
+            index=models.Index(fields=['work_order', 'tenant_id'], name='inspection_by_work_order'),
         ),
         migrations.AddConstraint(
             model_name='inspection',

@@ -31,8 +31,8 @@ class Inspection(SyncedModel):
     class Meta:
         db_table = "inspection"
         indexes = (
-            models.Index(fields=("tenant_id", "asset"), name="inspection_by_asset"),
-            models.Index(fields=("tenant_id", "work_order"), name="inspection_by_work_order"),
+            models.Index(fields=("asset", "tenant_id"), name="inspection_by_asset"),
+            models.Index(fields=("work_order", "tenant_id"), name="inspection_by_work_order"),
         )
         constraints = (
             models.CheckConstraint(condition=~Q(template_code=""), name="inspection_has_template"),

@@ -40,7 +40,7 @@ class Territory(SyncedModel):
     class Meta:
         db_table = "territory"
         verbose_name_plural = "territories"
-        indexes = (models.Index(fields=("tenant_id", "parent"), name="territory_by_parent"),)
+        indexes = (models.Index(fields=("parent", "tenant_id"), name="territory_by_parent"),)
         constraints = (
             models.CheckConstraint(condition=~Q(name=""), name="territory_named"),
             models.CheckConstraint(
@@ -71,7 +71,7 @@ class Site(SyncedModel):
 
     class Meta:
         db_table = "site"
-        indexes = (models.Index(fields=("tenant_id", "territory"), name="site_by_territory"),)
+        indexes = (models.Index(fields=("territory", "tenant_id"), name="site_by_territory"),)
         constraints = (
             models.CheckConstraint(condition=~Q(name=""), name="site_named"),
             models.CheckConstraint(
@@ -99,7 +99,7 @@ class Asset(SyncedModel):
 
     class Meta:
         db_table = "asset"
-        indexes = (models.Index(fields=("tenant_id", "site"), name="asset_by_site"),)
+        indexes = (models.Index(fields=("site", "tenant_id"), name="asset_by_site"),)
         constraints = (
             models.CheckConstraint(condition=~Q(category=""), name="asset_has_category"),
             models.CheckConstraint(

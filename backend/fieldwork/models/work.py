@@ -65,12 +65,12 @@ class WorkOrder(SyncedModel):
     class Meta:
         db_table = "work_order"
         indexes = (
-            models.Index(fields=("tenant_id", "site"), name="work_order_by_site"),
-            models.Index(fields=("tenant_id", "asset"), name="work_order_by_asset"),
-            models.Index(fields=("tenant_id", "assignee_id"), name="work_order_by_assignee"),
+            models.Index(fields=("site", "tenant_id"), name="work_order_by_site"),
+            models.Index(fields=("asset", "tenant_id"), name="work_order_by_asset"),
+            models.Index(fields=("assignee_id", "tenant_id"), name="work_order_by_assignee"),
         )
         constraints = (
-            models.UniqueConstraint(fields=("tenant_id", "number"), name="work_order_number_once"),
+            models.UniqueConstraint(fields=("number", "tenant_id"), name="work_order_number_once"),
             models.CheckConstraint(condition=~Q(number=""), name="work_order_numbered"),
             models.CheckConstraint(condition=~Q(title=""), name="work_order_titled"),
             models.CheckConstraint(
@@ -127,8 +127,8 @@ class Note(SyncedModel):
     class Meta:
         db_table = "note"
         indexes = (
-            models.Index(fields=("tenant_id", "work_order"), name="note_by_work_order"),
-            models.Index(fields=("tenant_id", "author_id"), name="note_by_author"),
+            models.Index(fields=("work_order", "tenant_id"), name="note_by_work_order"),
+            models.Index(fields=("author_id", "tenant_id"), name="note_by_author"),
         )
         constraints = (
             models.CheckConstraint(condition=~Q(text=""), name="note_says_something"),
@@ -156,7 +156,7 @@ class PartUsed(SyncedModel):
         db_table = "part_used"
         verbose_name_plural = "parts used"
         indexes = (
-            models.Index(fields=("tenant_id", "work_order"), name="part_used_by_work_order"),
+            models.Index(fields=("work_order", "tenant_id"), name="part_used_by_work_order"),
         )
         constraints = (
             models.CheckConstraint(condition=~Q(sku=""), name="part_used_has_sku"),
