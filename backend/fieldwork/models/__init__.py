@@ -6,7 +6,7 @@
 Every table is keyed by (tenant, id), and every reference carries the tenant. The constraints say
 what must never happen; what a user may do is said by `roles` and `status`.
 
-Further indexes have the tenant last. Until a new table is analysed, PostgreSQL takes all those that
+Further indexes have the tenant last. Until a table is first analysed, PostgreSQL takes all that
 begin with the tenant for equally good, and may look a row up by reading its whole tenant.
 """
 
