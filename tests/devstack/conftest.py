@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ import pytest
 @pytest.fixture(autouse=True, scope="session")
 def signals_heard() -> None:
     """Hear them as a program in the foreground does; children inherit that."""
-    defaults = {
+    defaults: dict[int, Any] = {
         signal.SIGINT: signal.default_int_handler,
         signal.SIGTERM: signal.SIG_DFL,
         signal.SIGHUP: signal.SIG_DFL,
