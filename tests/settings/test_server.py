@@ -110,7 +110,7 @@ def test_requests_beyond_the_pool_wait(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def browser() -> Client:
+def browser(db: None) -> Client:  # closing an answer looks at the connections
     """Return a browser that nobody is logged in to."""
     return Client()
 
