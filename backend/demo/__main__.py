@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--devices", type=_count, default=8, help="devices (default 8)")
     parser.add_argument(
-        "--rows", type=_count, default=250, help="new jobs a device writes down (default 250)"
+        "--rows", type=_count, default=200, help="new jobs a device writes down (default 200)"
     )
     parser.add_argument(
         "--data", type=Path, help="a CSV of the Open Repair Alliance (default: real or generated)"

@@ -61,7 +61,8 @@ class Postgres:
 
     def restart(self, *, crash: bool = False) -> None:
         """Stop and start on the same port; with `crash`, it has to recover as after a failure."""
-        raise NotImplementedError
+        message = "the server is not ours to restart: DATABASE_URL names it"
+        raise RuntimeError(message)
 
 
 class _OwnPostgres(Postgres):

@@ -53,7 +53,8 @@ class Valkey:
 
     def restart(self) -> None:
         """Stop and start on the same port; it comes back empty."""
-        raise NotImplementedError
+        message = "the server is not ours to restart: REDIS_URL names it"
+        raise RuntimeError(message)
 
 
 class _OwnValkey(Valkey):

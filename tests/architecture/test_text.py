@@ -64,7 +64,7 @@ def test_no_file_names(what: str) -> None:
         ("a folder of one machine", '"/~root/x"',                                 True),
         ("a folder of one machine", "C:\\~Users\\ann",                            True),
         ("a folder of one machine", "/usr/lib/postgresql, /tmp/x",                False),
-        ("a folder of one machine", "/api/v1/work/x",                             False),
+        ("a folder of one machine", "/api/v1/jobs/x",                             False),
         ("work that was left",      "# TO~DO: later",                             True),
         ("work that was left",      "methodology",                                False),
     ],
