@@ -59,7 +59,7 @@ class Postgres:
     def stop(self) -> None:
         """End the server and wait for it; nothing happens when it is not ours."""
 
-    def restart(self, *, crash: bool = False) -> None:
+    def restart(self, *, crash: bool = False) -> None:  # noqa: ARG002  # as our own does
         """Stop and start on the same port; with `crash`, it has to recover as after a failure."""
         message = "the server is not ours to restart: DATABASE_URL names it"
         raise RuntimeError(message)
