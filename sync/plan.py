@@ -42,7 +42,7 @@ from sync.types import (
     Write,
 )
 
-Resolver = Callable[[Wire, Wire, frozenset[str]], Wire | None]
+Resolver = Callable[[Wire, Wire, frozenset[str]], Wire | None]  # (current, edit, overlap) -> row
 Judge = Callable[[Actor, Wire | None, Wire | None], Refusal | None]
 
 

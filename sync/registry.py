@@ -25,13 +25,12 @@ from uuid import UUID
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, models
 
+from sync.plan import Resolver
 from sync.serializers import KnownIds, ReferenceField, RowSerializer, model_of
 from sync.types import Actor, ConflictPolicy, Refusal, Wire
 
 if TYPE_CHECKING:
     from rest_framework import serializers
-
-Resolver = Callable[[Wire, Wire, frozenset[str]], Wire | None]  # (current, edit, overlap) -> row
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
