@@ -16,6 +16,7 @@ from django.db import DataError, IntegrityError, transaction
 
 from sync import changelog, scopes, storage, validation
 from sync.database_verdict import explain
+from sync.failpoints import Point, reach
 from sync.plan import Batch, Plan, Rules, decide
 from sync.refusals import does_not_exist, invalid
 from sync.registry import Collection, ranked_collections
@@ -114,6 +115,7 @@ def _read_batch(
         ids = [key.id for key in targets if key.collection == name]
         loaded = storage.load(collection, actor.tenant_id, ids)
         rows.update({RowKey(name, row_id): state for row_id, state in loaded.items()})
+    reach(Point.LOCKED)
     facts = changelog.read_facts(actor.tenant_id, targets | references)
     return Batch(
         actor=actor,
@@ -144,6 +146,7 @@ def _write(batch: Batch, now: datetime.datetime) -> Carried:
     """Plan and write; what the database refuses is found by row, and planned without."""
     for _ in range(_DATABASE_REFUSALS_MAX):
         plan = decide(batch)
+        reach(Point.PLANNED)
         _assign(plan, batch.actor)
         try:
             with transaction.atomic():
@@ -151,6 +154,7 @@ def _write(batch: Batch, now: datetime.datetime) -> Carried:
         except (DataError, IntegrityError):
             batch = _without_refused(batch, plan, now)
         else:
+            reach(Point.APPLIED)
             return Carried(results=plan.results, writes=plan.writes)
     message = "the database kept refusing a batch whose rows it had accepted one by one"
     raise IntegrityError(message)
