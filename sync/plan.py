@@ -22,6 +22,7 @@ from sync.refusals import (
     NOT_FOUND,
     blocked_by,
     conflict,
+    dependency_failed,
     does_not_exist,
     invalid,
     refuse,
@@ -352,7 +353,7 @@ class _Attempt:
                 continue
             key = RowKey(collection, target)
             if field == rules.parent or key in self._failed_creates:
-                return self._dependency_failed(field, key)
+                return dependency_failed(field, key, self._failed_creates.get(key))
             errors.append(does_not_exist(field))
         return invalid(errors) if errors else None
 
@@ -360,16 +361,6 @@ class _Attempt:
         if key in self._rows:
             return self._rows[key] is not None
         return key in self.batch.visible
-
-    def _dependency_failed(self, field: str, key: RowKey) -> Refusal:
-        index = self._failed_creates.get(key)
-        why = "was refused" if index is not None else "does not exist"
-        return Refusal(
-            outcome=Outcome.DEPENDENCY_FAILED,
-            code="parent_refused" if index is not None else "parent_missing",
-            detail=f"The row that {field} names {why}.",
-            args={"blocked_by": blocked_by(key, index)},
-        )
 
     def _blocked(self, mutation: Mutation, key: RowKey) -> Result:
         index = self._failed_creates[key]

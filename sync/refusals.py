@@ -43,6 +43,20 @@ def does_not_exist(field: str) -> FieldError:
     return FieldError(path=field, code="does_not_exist", detail="No such row.")
 
 
+def dependency_failed(field: str, key: RowKey, index: int | None) -> Refusal:
+    """Return the refusal of a row whose `field` names `key`, which is not there.
+
+    `index` is the mutation of this push that was to create it, None when there is none.
+    """
+    why = "was refused" if index is not None else "does not exist"
+    return Refusal(
+        outcome=Outcome.DEPENDENCY_FAILED,
+        code="parent_refused" if index is not None else "parent_missing",
+        detail=f"The row that {field} names {why}.",
+        args={"blocked_by": blocked_by(key, index)},
+    )
+
+
 def blocked_by(key: RowKey, index: int | None) -> Wire:
     """Return what a result is blocked by; `index` is None when that is not in the push."""
     return {"collection": key.collection, "id": key.id, "index": index}
