@@ -85,5 +85,6 @@ def _path(collection: Collection, constraint: models.BaseConstraint | None) -> s
 
 def _wire_name(collection: Collection, field: str) -> str:
     """Return what devices call the model's `field`."""
-    attname = collection.model._meta.get_field(field).attname
+    concrete = collection.model._meta.concrete_fields
+    attname = next((f.attname for f in concrete if f.name == field), field)
     return next((spec.name for spec in collection.fields if spec.attname == attname), field)
