@@ -23,10 +23,7 @@ def whole_rig() -> Iterator[Rig]:
 
 @pytest.fixture
 def rig(whole_rig: Rig) -> Iterator[Rig]:
-    """Return the running parts; afterwards nobody stands at a failpoint, and all tables agree.
-
-    Modules that use it are one xdist group, so that one process has it.
-    """
+    """Return the running parts; afterwards nobody stands at a failpoint, and all tables agree."""
     yield whole_rig
     whole_rig.control.release()
     assert whole_rig.disagreements() == []

@@ -45,7 +45,13 @@ POLLS_MAX = 3_000
 POLL_S = 0.02
 LINK_DOWN = (OSError, http.client.HTTPException)
 TENANT = "wales"
+VISITED = [("created", 1), ("created", 1), ("updated", 2), ("deleted", 2)]  # of `prepare_visit`
 SITE = str(seed_id(TENANT, "sites", "Cardiff", 0))
+# How many sessions wait for a lock in a statement like the given one.
+WAITING = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE %s
+"""
 FILL = """
 import django
 django.setup()
@@ -89,8 +95,8 @@ class Reply:
         return str(self.json["code"])
 
     @property
-    def outcomes(self) -> list[str]:
-        return [line["outcome"] for line in self.json["results"]]
+    def outcomes(self) -> list[tuple[str, int | None]]:
+        return [(line["outcome"], line.get("version")) for line in self.json["results"]]
 
 
 def make_line(url: str) -> http.client.HTTPConnection:
@@ -164,7 +170,8 @@ class Visit:
 
     body: bytes
     key: str
-    changes: int = 4
+    edited_id: str
+    changes: int
 
 
 class Inspector:
@@ -262,7 +269,9 @@ class Rig:
             update("work_orders", old, 1, title="Pump, again"),
             delete("work_orders", gone, 1),
         ]
-        return Visit(body=push_body(visit), key=str(uuid.uuid4()), changes=len(visit))
+        return Visit(
+            body=push_body(visit), key=str(uuid.uuid4()), edited_id=old, changes=len(visit)
+        )
 
     def wait_until_asked(self, count: str, parameters: Sequence[Any], *, at_least: int) -> None:
         """Return when the query `count` gives `at_least` that many."""

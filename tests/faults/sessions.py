@@ -9,6 +9,8 @@ from typing import Any
 import psycopg
 from django.db import connection
 
+from tests.faults.agreement import Query
+
 Session = psycopg.Connection[tuple[Any, ...]]
 
 
@@ -24,6 +26,11 @@ def session(*, autocommit: bool = False) -> Iterator[Session]:
         yield other
     finally:
         other.close()
+
+
+def asking(other: Session) -> Query:
+    """Return what asks through `other`."""
+    return lambda sql, parameters: other.execute(sql.encode(), parameters or None).fetchall()
 
 
 def deadlocks(other: Session) -> int:

@@ -23,7 +23,7 @@ from sync.testing.failpoints import at
 from tests.crowd import WAIT_S, at_once
 from tests.faults.agreement import disagreements
 from tests.faults.rig import wait_until
-from tests.faults.sessions import Session, deadlocks, session, sessions_waiting
+from tests.faults.sessions import Session, asking, deadlocks, session, sessions_waiting
 from tests.phones import Phone, World, create, new_id, update
 
 FIELDS = ("title", "description", "priority", "due_at", "completed_at", "kind")  # one a writer
@@ -113,7 +113,7 @@ def test_opposite_orders_never_deadlock(wales: World, load: Load) -> None:
         pushes = load.run(rounds, WRITERS)
         assert load.tries_made() == pushes
         assert deadlocks_so_far(watcher) == before
-        assert disagreements(asker(watcher), wales.tenant.pk) == []
+        assert disagreements(asking(watcher), wales.tenant.pk) == []
 
     rows = WorkOrder.objects.filter(pk__in=load.ids)
     assert set(rows.values_list("version", flat=True)) == {1 + pushes}
@@ -186,7 +186,3 @@ def test_the_same_rows_created_in_opposite_orders_never_deadlock(wales: World) -
         assert deadlocks_so_far(watcher) == before
 
     assert sorted(reports) == [[], ["created"], ["unchanged"]]
-
-
-def asker(watcher: Session) -> Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]:
-    return lambda sql, parameters: watcher.execute(sql.encode(), parameters).fetchall()

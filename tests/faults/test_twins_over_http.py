@@ -10,12 +10,7 @@ import pytest
 
 from sync.failpoints import Point
 from sync.testing.faulty_link import Fault, faulty_link
-from tests.faults.rig import ANSWER_S_MAX, LINK_DOWN, Reply, Rig, WireCaller
-
-WAITING = """
-SELECT count(*) FROM pg_stat_activity
-WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE %s
-"""
+from tests.faults.rig import ANSWER_S_MAX, LINK_DOWN, WAITING, Reply, Rig, WireCaller
 
 
 def is_told_to_come_back(reply: Reply) -> bool:

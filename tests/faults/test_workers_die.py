@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 
 from sync.failpoints import Point
-from tests.faults.rig import LINK_DOWN, Rig
+from tests.faults.rig import LINK_DOWN, VISITED, WAITING, Rig
 
 
 @pytest.mark.parametrize("point", Point)
@@ -28,5 +29,28 @@ def test_a_killed_worker_leaves_all_or_nothing(rig: Rig, point: Point) -> None:
     again = rig.dora.push(visit.body, visit.key)
 
     assert (again.status, again.is_replay) == (200, is_committed)
-    assert again.outcomes == ["created", "created", "updated", "deleted"]
+    assert again.outcomes == VISITED
+    assert rig.head() == head + visit.changes
+
+
+def test_a_worker_killed_while_it_waits_for_a_row_frees_its_key(rig: Rig) -> None:
+    """Its session waits on in PostgreSQL, and knows nothing of the death until it has the row."""
+    visit = rig.prepare_visit()
+    head = rig.head()
+
+    with psycopg.connect(rig.postgres.url) as office:
+        office.execute("SELECT FROM work_order WHERE id = %s FOR UPDATE", [visit.edited_id])
+        catch = rig.control.catch(Point.CLAIMED)
+        sending = rig.at_once(lambda: rig.dora.push(visit.body, visit.key))
+        caught = catch.wait()
+        caught.let_go()
+        rig.wait_until_asked(WAITING, ["%work_order%"], at_least=1)
+        caught.kill()
+        with pytest.raises(LINK_DOWN):
+            sending.result()
+
+    again = rig.dora.push(visit.body, visit.key)
+
+    assert (again.status, again.is_replay) == (200, False)
+    assert again.outcomes == VISITED
     assert rig.head() == head + visit.changes
