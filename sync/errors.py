@@ -248,3 +248,7 @@ class BypassesFeed(SyncError, TypeError):
 
     def __init__(self, what: str, instead: str) -> None:
         super().__init__(f"{what} would bypass the change feed: no device would see it. {instead}")
+
+
+class RowAppeared(Exception):
+    """A row that was taken for new is there, or was: look first, and do it all again."""

@@ -40,11 +40,15 @@ def push(
     limits = sync_settings()
     request = wire.parse_push(body, rows_max=limits.push_rows_max, depth_max=limits.json_depth_max)
     if request.validate_only:
-        return transactions.run(lambda: _rehearse(actor, request, now))
+        return transactions.run(lambda _: _rehearse(actor, request, now))
     if key is None:
         raise KeyRequired
     fingerprint = wire.fingerprint(route, body)
-    return transactions.run(lambda: _carry_out_once(actor, key, fingerprint, request, now))
+    return transactions.run(
+        lambda takes_ids_for_new: _carry_out_once(
+            actor, key, fingerprint, request, now, takes_ids_for_new=takes_ids_for_new
+        )
+    )
 
 
 def parse_key(header: str | None) -> str | None:
@@ -72,14 +76,18 @@ def _carry_out_once(
     fingerprint: bytes,
     request: wire.PushRequest,
     now: datetime.datetime,
+    *,
+    takes_ids_for_new: bool,
 ) -> Answer:
     known = receipts.claim(actor, key, fingerprint, now)
     if known is not None:
         return known
-    carried = batch.carry_out(actor, request.policy, request.mutations, now)
+    carried = batch.carry_out(
+        actor, request.policy, request.mutations, now, takes_ids_for_new=takes_ids_for_new
+    )
     answer = _answer(request.policy, carried.results, now)
     receipts.keep(actor, key, answer)
-    batch.log(actor, carried.writes, now)
+    batch.log(actor, carried, now)
     return answer
 
 
