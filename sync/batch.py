@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from sync import changelog, scopes, storage, validation
 from sync.database_verdict import explain
+from sync.failpoints import Point, reach
 from sync.plan import Batch, decide
 from sync.refusals import does_not_exist, invalid
 from sync.registry import ranked_collections, ranked_rules
@@ -135,6 +136,7 @@ def _read_batch(
         for name, collection in ranked_collections().items()
         if name in targets
     }
+    reach(Point.LOCKED)
     keys = {RowKey(name, row_id) for name, ids in targets.items() for row_id in ids}
     facts = changelog.read_facts(actor.tenant_id, keys | references)
     rows = _rows(actor, locked, facts)
@@ -210,6 +212,7 @@ def _write(batch: Batch, now: datetime.datetime) -> tuple[list[Result], list[Wri
     """Plan and write; what the database refuses is found by row, and planned without."""
     for _ in range(_DATABASE_REFUSALS_MAX):
         plan = decide(batch)
+        reach(Point.PLANNED)
         _assign(plan.writes, batch.actor)
         writes = [_rendered(write) for write in plan.writes]
         try:
@@ -218,6 +221,7 @@ def _write(batch: Batch, now: datetime.datetime) -> tuple[list[Result], list[Wri
         except (DataError, IntegrityError):
             batch = _without_refused(batch, writes, now)
         else:
+            reach(Point.APPLIED)
             return plan.results, writes
     message = "the database kept refusing a batch whose rows it had accepted one by one"
     raise IntegrityError(message)

@@ -15,6 +15,7 @@ from django.db import transaction
 from sync import batch, receipts, transactions, wire
 from sync.conf import sync_settings
 from sync.errors import KeyInvalid, KeyRequired
+from sync.failpoints import Point, reach
 from sync.receipts import Answer
 from sync.types import Actor, Outcome, Policy, Result
 
@@ -44,11 +45,14 @@ def push(
     if key is None:
         raise KeyRequired
     fingerprint = wire.fingerprint(route, body)
-    return transactions.run(
+    reach(Point.RECEIVED)
+    answer = transactions.run(
         lambda takes_ids_for_new: _carry_out_once(
             actor, key, fingerprint, request, now, takes_ids_for_new=takes_ids_for_new
         )
     )
+    reach(Point.COMMITTED)
+    return answer
 
 
 def parse_key(header: str | None) -> str | None:
@@ -82,12 +86,15 @@ def _carry_out_once(
     known = receipts.claim(actor, key, fingerprint, now)
     if known is not None:
         return known
+    reach(Point.CLAIMED)
     carried = batch.carry_out(
         actor, request.policy, request.mutations, now, takes_ids_for_new=takes_ids_for_new
     )
     answer = _answer(request.policy, carried.results, now)
     receipts.keep(actor, key, answer)
+    reach(Point.ANSWERED)
     batch.log(actor, carried, now)
+    reach(Point.LOGGED)
     return answer
 
 

@@ -1,5 +1,6 @@
-"""What tests of a project on top of `sync` use: faults on the line, so far.
+"""What tests of a project on top of `sync` use: faults of the line and of the server.
 
 faulty_link     an HTTP link that loses, cuts, doubles and delays; its seed repeats a run
 http_line       where HTTP messages begin and end, for it
+failpoints      something happens inside a push, at a named point: it fails, or it waits
 """

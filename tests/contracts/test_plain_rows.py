@@ -7,13 +7,12 @@ byte. The values are drawn near the edges of every kind of field, and from any J
 from __future__ import annotations
 
 import datetime
-import json
 from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from sync.fields import FieldSpec, NestedSpec
+from sync.fields import NestedSpec
 from sync.registry import ranked_collections
 from sync.types import NestedPolicy, Wire
 from sync.validation import RowJudge
@@ -70,41 +69,35 @@ values = st.one_of(
 )  # fmt: skip
 
 
-def good(spec: FieldSpec, field: Any) -> st.SearchStrategy[Any]:
-    """Values that the field is likely to take."""
-    match type(field).__name__:
-        case "ChoiceField":
-            return st.sampled_from(sorted(field.choices))
-        case "UUIDField" | "ReferenceField":
-            return st.uuids().map(str)
-        case "IntegerField":
-            return st.integers(1, 5)
-        case "BooleanField":
-            return st.booleans()
-        case "DateTimeField":
-            return st.sampled_from(TIMES[:4])
-        case "DateField":
-            return st.sampled_from(TIMES[-3:-1])
-        case "DecimalField":
-            return st.sampled_from(["2.5", "1", "12.345"])
-        case "AttributesField":
-            return st.just({"a": 1})
-        case "DegreesField":
-            return st.floats(-90, 90)
-        case _:
-            return st.sampled_from(["x", "Replace the seal"])
+# What a field of each class is likely to take; all others take short texts.
+GOOD: dict[str, st.SearchStrategy[Any]] = {
+    "UUIDField": st.uuids().map(str),
+    "ReferenceField": st.uuids().map(str),
+    "IntegerField": st.integers(1, 5),
+    "BooleanField": st.booleans(),
+    "DateTimeField": st.sampled_from(TIMES[:4]),
+    "DateField": st.sampled_from(["2026-11-23", "2024-02-29"]),
+    "DecimalField": st.sampled_from(["2.5", "1", "12.345"]),
+    "AttributesField": st.just({"a": 1}),
+    "DegreesField": st.floats(-90, 90),
+}
+
+
+def good(field: Any) -> st.SearchStrategy[Any]:
+    if hasattr(field, "choices"):
+        return st.sampled_from(sorted(field.choices))
+    return GOOD.get(type(field).__name__, st.sampled_from(["x", "pump seal"]))
 
 
 def rows_of(judge: RowJudge, nested: dict[str, NestedSpec]) -> st.SearchStrategy[Wire]:
     """Rows that are good but for one or two fields, which may be anything."""
-    specs = judge._specs
     fields = {n: f for n, f in judge.serializer.fields.items() if not f.read_only}
 
     def value_of(name: str, field: Any) -> st.SearchStrategy[Any]:
         if name in nested:
             child = RowJudge(field.child, nested[name].fields)
             return st.lists(rows_of(child, {}), max_size=3)
-        return good(specs[name], field)
+        return good(field)
 
     def spoil(pair: tuple[Wire, Wire, list[str]]) -> Wire:
         row, spoilt, dropped = pair
@@ -137,7 +130,7 @@ JUDGES = judges()
 
 
 @pytest.mark.parametrize("name", JUDGES)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_rows_that_are_plainly_good_are_judged_as_the_serializer_does(
     name: str, data: Any
@@ -158,27 +151,21 @@ def test_rows_that_are_plainly_good_are_judged_as_the_serializer_does(
 
 
 @pytest.mark.parametrize("name", JUDGES)
-def test_what_clients_send_is_plainly_good(name: str) -> None:
+@settings(max_examples=20, deadline=None)
+@given(data=st.data())
+def test_what_clients_send_is_plainly_good(name: str, data: Any) -> None:
     """A fast path that nothing takes would pass every other test."""
-    judge, nested = JUDGES[name]
-    canonical = {"UUIDField": UUID, "ReferenceField": UUID, "IntegerField": 3, "BooleanField": True,
-                 "DateTimeField": TIMES[1], "DateField": "2026-11-23", "DecimalField": "2.5", "DegreesField": 51.5,
-                 "AttributesField": {"a": 1}}  # fmt: skip
+    judge, _ = JUDGES[name]
 
-    def row_of(fields: Any) -> Wire:
-        row: Wire = {}
-        for each, field in fields.items():
-            if field.read_only:
-                continue
-            if hasattr(field, "child") and hasattr(field.child, "fields"):
-                row[each] = [row_of(field.child.fields)]
-            elif hasattr(field, "choices"):
-                row[each] = next(iter(field.choices))
-            else:
-                row[each] = canonical.get(type(field).__name__, "pump seal")
-        return row
+    def row_of(fields: dict[str, Any]) -> st.SearchStrategy[Wire]:
+        written = {each: field for each, field in fields.items() if not field.read_only}
+        return st.fixed_dictionaries({each: value_of(f) for each, f in written.items()})
 
-    row = json.loads(json.dumps(row_of(judge.serializer.fields)))
+    def value_of(field: Any) -> st.SearchStrategy[Any]:
+        child = getattr(field, "child", None)
+        return st.lists(row_of(child.fields), min_size=1) if child is not None else good(field)
+
+    row = data.draw(row_of(judge.serializer.fields))
 
     assert judge.plain.accept(row) is not None
 

@@ -11,8 +11,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from sync import local_edits, storage
-from sync.models import ChangeRow
 from sync.fields import FieldSpec, NestedSpec
+from sync.models import ChangeRow
 from sync.registry import Collection, ranked_collections
 from sync.types import Mutation, Outcome
 from tests.fieldwork.samples import CHILDREN, Samples
