@@ -23,26 +23,20 @@ class Case:
 
 
 CASES: Final = (
-    Case(name="new-500", title="new rows, batches of 500", batch_rows=500, target=0.6),
-    Case(name="new-100", title="new rows, batches of 100", batch_rows=100),
-    Case(
-        name="update-100",
-        title="updates with version check, batches of 100",
-        batch_rows=100,
-        is_update=True,
-        target=0.5,
-    ),
+    Case(name="new-500", title="new rows by 500", batch_rows=500, target=0.6),
+    Case(name="new-100", title="new rows by 100", batch_rows=100),
+    Case(name="update-100", title="updates by 100", batch_rows=100, is_update=True, target=0.5),
     Case(
         name="tenants-8",
-        title="new rows, 8 clients in 8 tenants, batches of 100",
+        title="new rows by 100, 8 clients in 8 tenants",
         batch_rows=100,
-        clients=8,
+        clients=TENANTS,
         is_spread=True,
     ),
     Case(
         name="one-tenant-8",
-        title="new rows, 8 clients in one tenant, batches of 100",
+        title="new rows by 100, 8 clients in one tenant",
         batch_rows=100,
-        clients=8,
+        clients=DEVICES,
     ),
 )

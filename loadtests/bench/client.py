@@ -1,11 +1,15 @@
 """Devices that push: one process each, with one connection that it keeps.
 
-    driver --job--> client: connect, warm up --ready--> driver
-    driver --go---> client: push batch after batch, keep the raw answers; then check them all
-                    client --Done(began, ended, failures)--> driver
+    driver              client
+      |------ Job ------->|  connect
+      |<----- port -------|
+      |-- keep or again ->|  (again until the server's processes have equal shares)
+      |<---- ready -------|  warm up
+      |------ go -------->|  push batch after batch, keep the raw answers; then read them all
+      |<----- Done -------|
 
-Bodies are made before, and answers read after, the clock runs: in between the client only sends
-and receives, so that it is never what is measured. A client whose driver is gone ends by itself.
+Bodies are made before, and answers read after, the clock runs: in between a client only sends and
+receives, so that it is never what is measured. A client whose driver is gone ends by itself.
 """
 
 from __future__ import annotations
@@ -14,23 +18,25 @@ import dataclasses
 import multiprocessing
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any, Final
 
-import msgspec
+from loadtests.bench.errors import BenchFailed
+from loadtests.bench.workload import PATH, Batch, find_failure
 
-from loadtests.bench.workload import Batch
-
+HOST: Final = "127.0.0.1"
 ANSWER_S_MAX: Final = 120.0  # far beyond any answer; a server that hangs must end the bench
 END_S_MAX: Final = 10.0
+CONNECTS_MAX: Final = 500  # tries to get a connection that the driver keeps
 FAILURES_SHOWN_MAX: Final = 3
 RECEIVE_BYTES: Final = 256 * 1024
+BORDER: Final = b"\r\n\r\n"
 
+KEEP, AGAIN, GO = "keep", "again", "go"  # what the driver says
 
-class BenchFailed(Exception):
-    """A push did not do what it had to: its figures would be worth nothing."""
+Answer = tuple[int, bytes]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +44,6 @@ class Job:
     """What one client has to push: `warm_up` before the clock, `batches` while it runs."""
 
     port: int
-    path: str
     headers: Mapping[str, str]
     warm_up: Sequence[Batch]
     batches: Sequence[Batch]
@@ -54,21 +59,27 @@ class Done:
 
 
 class Clients:
-    """Processes that wait for jobs; see `clients`."""
+    """Processes that wait for jobs; made by `start_clients`."""
 
     def __init__(self, ends: Sequence[Connection]) -> None:
         self._ends = ends
         self._busy: Sequence[Connection] = ()
 
-    def prepare(self, jobs: Sequence[Job]) -> None:
+    def prepare(self, jobs: Sequence[Job], *, is_kept: Callable[[int], bool]) -> None:
         """Give `jobs` out, one a process; returns when all are connected and warm.
 
+        `is_kept` says by its client's port whether a new connection will do.
+
         Raises:
-            BenchFailed: an answer was not what it had to be.
+            BenchFailed: an answer was not what it had to be, or no connection would do.
         """
         self._busy = self._ends[: len(jobs)]
         for end, job in zip(self._busy, jobs, strict=True):
             end.send(job)
+            while not is_kept(_receive(end)):
+                end.send(AGAIN)
+            end.send(KEEP)
+        for end in self._busy:
             _receive(end)
 
     def go(self) -> float:
@@ -78,7 +89,7 @@ class Clients:
             BenchFailed: an answer was not what it had to be.
         """
         for end in self._busy:
-            end.send(None)
+            end.send(GO)
         done: list[Done] = [_receive(end) for end in self._busy]
         failures = [failure for each in done for failure in each.failures]
         if failures:
@@ -87,7 +98,7 @@ class Clients:
 
 
 @contextmanager
-def clients(count: int) -> Iterator[Clients]:
+def start_clients(count: int) -> Iterator[Clients]:
     """Start `count` client processes, which end with the block."""
     context = multiprocessing.get_context("spawn")  # a fork would inherit connections
     processes, ends = [], []
@@ -111,21 +122,21 @@ def clients(count: int) -> Iterator[Clients]:
 
 def _receive(end: Connection) -> Any:
     try:
-        answer = end.recv()
+        said = end.recv()
     except EOFError:
         message = "a client process ended before its work was done"
         raise BenchFailed(message) from None
-    if isinstance(answer, BenchFailed):
-        raise answer
-    return answer
+    if isinstance(said, BenchFailed):
+        raise said
+    return said
 
 
 def _serve(driver: Connection) -> None:
-    """Do the driver's jobs until it is gone; the life of a client process."""
+    """Do the driver's jobs until it is gone: the life of a client process."""
     while True:
         try:
             job: Job = driver.recv()
-            with socket.create_connection(("127.0.0.1", job.port), ANSWER_S_MAX) as link:
+            with _connect(job.port, driver) as link:
                 driver.send(_work(job, link, driver))
         except (EOFError, BrokenPipeError, KeyboardInterrupt):
             return
@@ -133,8 +144,22 @@ def _serve(driver: Connection) -> None:
             driver.send(BenchFailed(str(error) or repr(error)))
 
 
+def _connect(port: int, driver: Connection) -> socket.socket:
+    """Return a connection that the driver keeps; an answer on it shows which process has it."""
+    probe = f"GET {PATH} HTTP/1.1\r\nHost: {HOST}".encode() + BORDER
+    for _ in range(CONNECTS_MAX):
+        link = socket.create_connection((HOST, port), ANSWER_S_MAX)
+        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _exchange(link, probe)
+        driver.send(link.getsockname()[1])
+        if driver.recv() == KEEP:
+            return link
+        link.close()
+    message = "the server's processes do not share the connections"
+    raise BenchFailed(message)
+
+
 def _work(job: Job, link: socket.socket, driver: Connection) -> Done:
-    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     for batch in job.warm_up:
         failure = find_failure(batch, *_exchange(link, _request(job, batch)))
         if failure:
@@ -142,65 +167,50 @@ def _work(job: Job, link: socket.socket, driver: Connection) -> Done:
     requests = [_request(job, batch) for batch in job.batches]
     driver.send("ready")
     driver.recv()
-    answers = []
     began = time.monotonic()
-    for request in requests:
-        answers.append(_exchange(link, request))
+    answers = [_exchange(link, request) for request in requests]
     ended = time.monotonic()
     found = (find_failure(b, *a) for b, a in zip(job.batches, answers, strict=True))
     return Done(began=began, ended=ended, failures=[failure for failure in found if failure])
 
 
-def find_failure(batch: Batch, head: bytes, body: bytes) -> str | None:
-    """Return what is wrong with the answer to `batch`; None if all its rows came to what they had to."""
-    status = head.split(b" ", 2)[1]
-    if status != b"200":
-        return f"a push was answered {status.decode()}: {body[:500]!r}"
-    results = msgspec.json.decode(body)["results"]
-    wanted = {"outcome": batch.outcome, "version": batch.version}
-    bad = [line for line in results if not wanted.items() <= line.items()]
-    if bad:
-        return f"a row came to {bad[0]} instead of {wanted}"
-    if [line["index"] for line in results] != list(range(batch.rows)):
-        return f"{len(results)} results for {batch.rows} rows"
-    return None
-
-
 def _request(job: Job, batch: Batch) -> bytes:
     headers = {
-        "Host": "127.0.0.1",
+        "Host": HOST,
         "Content-Type": "application/json",
         "Content-Length": str(len(batch.body)),
         "Idempotency-Key": batch.key,
         **job.headers,
     }
-    lines = [f"POST {job.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
-    return "\r\n".join([*lines, "", ""]).encode() + batch.body
+    lines = [f"POST {PATH} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join(lines).encode() + BORDER + batch.body
 
 
-def _exchange(link: socket.socket, request: bytes) -> tuple[bytes, bytes]:
-    """Send a request; return the head and the body of its answer."""
+def _exchange(link: socket.socket, request: bytes) -> Answer:
+    """Send a request; return the status and the body of its answer."""
     link.sendall(request)
     received = bytearray()
-    while (border := received.find(b"\r\n\r\n")) < 0:
-        received += _some(link)
-    head = bytes(received[:border])
-    length = _content_length(head)
-    while len(received) < border + 4 + length:
-        received += _some(link)
-    return head, bytes(received[border + 4 :])
+    while (border := received.find(BORDER)) < 0:
+        received += _receive_some(link)
+    status, length = _read_head(bytes(received[:border]))
+    start = border + len(BORDER)
+    while len(received) < start + length:
+        received += _receive_some(link)
+    return status, bytes(received[start:])
 
 
-def _content_length(head: bytes) -> int:
-    for line in head.split(b"\r\n"):
+def _read_head(head: bytes) -> tuple[int, int]:
+    """Return the status and the length of the body."""
+    first, *lines = head.split(b"\r\n")
+    for line in lines:
         name, _, value = line.partition(b":")
         if name.lower() == b"content-length":
-            return int(value)
+            return int(first.split()[1]), int(value)
     message = f"an answer without Content-Length: {head!r}"
     raise BenchFailed(message)
 
 
-def _some(link: socket.socket) -> bytes:
+def _receive_some(link: socket.socket) -> bytes:
     chunk = link.recv(RECEIVE_BYTES)
     if not chunk:
         message = "the server hung up"

@@ -24,11 +24,12 @@ from psycopg.types.json import Json
 from psycopg_pool import AsyncConnectionPool
 
 from loadtests.bench import floor_rows as rows, floor_sql as sql
+from loadtests.bench.workload import PATH
 from sync.clock import utc_now
 from sync.wire import fingerprint
 
-PATH: Final = "/api/v1/sync/push"
 CONNECTIONS: Final = 8  # a process; the product has as many threads
+
 OK, NOT_FOUND = 200, 404
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
@@ -63,7 +64,7 @@ async def application(scope: Mapping[str, Any], receive: Receive, send: Send) ->
     """Serve one connection, as ASGI has it."""
     if scope["type"] == "lifespan":
         await _live(receive, send)
-    elif scope["path"] == PATH:
+    elif (scope["method"], scope["path"]) == ("POST", PATH):
         headers = dict(scope["headers"])
         request = Request(
             tenant=headers[b"x-tenant"].decode(),

@@ -1,7 +1,7 @@
-"""The bench's stage: a durable PostgreSQL, the floor and the product on it, and who pushes.
+"""The bench's stage: a durable PostgreSQL, with the floor and the product on it.
 
 Each side has tenants of its own in the same tables, so that what it wrote can be counted. The
-services are always the bench's own: it fills the database, and a foreign one is not to be filled.
+services are always started for the bench: a database of somebody's is not to be filled.
 """
 
 from __future__ import annotations
@@ -13,54 +13,72 @@ from contextlib import ExitStack, contextmanager
 from typing import Final
 
 import django
+import psycopg
 
 from backend.devstack.server import Server, start_server
 from backend.devstack.stack import Stack, devstack
-from loadtests.bench.cases import DEVICES, TENANTS
-from loadtests.bench.workload import Sender, new_ids
+from loadtests.bench.cases import DEVICES, TENANTS, Case
+from loadtests.bench.workload import Sender
 
-SETTINGS: Final = "backend.settings.demo"
-SITES: Final = 20  # of a tenant, with an asset at each
 SERVICES: Final = ("DATABASE_URL", "REDIS_URL")
 OPTIONS: Final = ("--no-access-log", "--loop", "uvloop", "--http", "httptools")
 ENVIRON: Final = {
-    "DJANGO_SETTINGS_MODULE": SETTINGS,
+    "DJANGO_SETTINGS_MODULE": "backend.settings.demo",
     "LOG_LEVEL": "WARNING",
     "DEBUG": "false",
     "ACCESS_TOKEN_MINUTES": "1440",  # no refresh in the middle of a measurement
 }
+TABLES: Final = (
+    *("work_order", "work_order_number"),
+    *("sync_stream", "sync_change", "sync_entry", "sync_request"),
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
     """A server that is measured; `senders` are its devices, by tenant."""
 
-    name: str
     server: Server
     senders: Sequence[Sequence[Sender]]
     make_headers: Callable[[Sender], Mapping[str, str]]
 
+    def choose_senders(self, case: Case) -> list[Sender]:
+        """Return the devices that push: the first of each tenant, or those of the first tenant."""
+        if case.is_spread:
+            return [devices[0] for devices in self.senders[: case.clients]]
+        return list(self.senders[0][: case.clients])
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """All that a measurement needs."""
+    """All that a measurement needs; each server has `workers` processes."""
 
     stack: Stack
+    workers: int
     floor: Side
     product: Side
+
+    def settle(self) -> None:
+        """Bring the tables into the state in which autovacuum keeps those of a server in use.
+
+        Right statistics, no dead rows, and a checkpoint that does not fall into a measurement.
+        """
+        postgres = self.stack.postgres
+        with psycopg.connect(postgres.url, autocommit=True) as connection:
+            connection.execute(f"VACUUM (ANALYZE) {', '.join(TABLES)}")
+        with psycopg.connect(postgres.admin_url or postgres.url, autocommit=True) as connection:
+            connection.execute("CHECKPOINT")
 
 
 @contextmanager
 def set_stage(*, workers: int) -> Iterator[Stage]:
-    """Start the services and both servers, each with `workers` processes.
+    """Start the services and both servers.
 
     Raises:
         DevstackError: something is missing or did not start.
     """
-    environ = {name: value for name, value in os.environ.items() if name not in SERVICES}
-    with devstack(durable=True, environ=environ) as stack, ExitStack() as cleanup:
-        set_up_django(stack)
-        cleanup.callback(_disconnect)
+    with prepared_database() as stack, ExitStack() as cleanup:
+        from loadtests.bench.senders import make_tenant
 
         def start(name: str, application: str) -> Server:
             server = start_server(
@@ -73,16 +91,19 @@ def set_stage(*, workers: int) -> Iterator[Stage]:
             cleanup.callback(server.stop)
             return server
 
+        def make_senders(name: str) -> list[list[Sender]]:
+            devices = [DEVICES, *[1] * (TENANTS - 1)]
+            return [make_tenant(f"{name}-{n}", devices=count) for n, count in enumerate(devices)]
+
         yield Stage(
             stack=stack,
+            workers=workers,
             floor=Side(
-                name="floor",
                 server=start("floor", "loadtests.bench.floor:application"),
                 senders=make_senders("floor"),
                 make_headers=floor_headers,
             ),
             product=Side(
-                name="product",
                 server=start("product", "backend.asgi:application"),
                 senders=make_senders("product"),
                 make_headers=product_headers,
@@ -90,21 +111,24 @@ def set_stage(*, workers: int) -> Iterator[Stage]:
         )
 
 
-def set_up_django(stack: Stack) -> None:
-    """Make this process one of the product's, and make the tables."""
-    os.environ.update({**stack.environ, **ENVIRON})
-    django.setup()
-    from django.core.management import call_command
+@contextmanager
+def prepared_database() -> Iterator[Stack]:
+    """Start services of our own, make the tables, and make this process one of the product's."""
+    environ = {name: value for name, value in os.environ.items() if name not in SERVICES}
+    with devstack(durable=True, environ=environ) as stack:
+        os.environ.update({**stack.environ, **ENVIRON})
+        django.setup()
+        from django.core.management import call_command
+        from django.db import connections
 
-    call_command("migrate", verbosity=0)
-
-
-def make_senders(prefix: str) -> list[list[Sender]]:
-    """Make the tenants of one side, with technicians who hold the one territory of theirs."""
-    return [
-        _make_tenant(f"{prefix}-{number}", devices=1 if number else DEVICES)
-        for number in range(TENANTS)
-    ]
+        try:
+            call_command("migrate", verbosity=0)
+            with psycopg.connect(stack.postgres.url) as connection:
+                for table in TABLES:  # `settle` does it, between the runs and not in one
+                    connection.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
+            yield stack
+        finally:
+            connections.close_all()
 
 
 def floor_headers(sender: Sender) -> dict[str, str]:
@@ -119,59 +143,3 @@ def floor_headers(sender: Sender) -> dict[str, str]:
 def product_headers(sender: Sender) -> dict[str, str]:
     """Return what a device sends."""
     return {"Authorization": f"Bearer {sender.token}"}
-
-
-def _make_tenant(slug: str, *, devices: int) -> list[Sender]:
-    from backend.accounts.models import Tenant
-    from sync import local_edits
-
-    tenant = Tenant.objects.create(slug=slug, name=slug.title())
-    (territory,) = new_ids(1)
-    sites, assets = new_ids(SITES), new_ids(SITES)
-    edits = [local_edits.create("territories", {"name": "Cardiff"}, territory)]
-    for site, asset in zip(sites, assets, strict=True):
-        edits += [
-            local_edits.create("sites", {"name": "Works", "territory": territory}, site),
-            local_edits.create("assets", {"site": site, "category": "Pump"}, asset),
-        ]
-    local_edits.apply(tenant.pk, edits)
-    return [
-        Sender(
-            tenant=str(tenant.pk),
-            territory=territory,
-            sites=sites,
-            assets=assets,
-            **_hire(tenant.pk, f"{slug}-{number}", territory),
-        )
-        for number in range(devices)
-    ]
-
-
-def _hire(tenant_id: object, username: str, territory: str) -> dict[str, str]:
-    """Make a technician with a device that is logged in."""
-    from backend.accounts.models import Device, Membership, Role, User
-    from backend.accounts.selectors import load_session
-    from backend.accounts.tokens import make_pair
-    from sync.clock import utc_now
-
-    user = User.objects.create(username=username)
-    Membership.objects.create(
-        tenant_id=tenant_id, user=user, role=Role.TECHNICIAN, territories=[territory]
-    )
-    device = Device.objects.create(
-        tenant_id=tenant_id,
-        user=user,
-        install_id="bench",
-        platform="bench",
-        app_version="1",
-        created_at=utc_now(),
-        last_seen_at=utc_now(),
-    )
-    session = load_session(user_id=user.pk, tenant_id=device.tenant_id, device_id=device.pk)
-    return {"user": str(user.pk), "device": str(device.pk), "token": make_pair(session).access}
-
-
-def _disconnect() -> None:
-    from django.db import connections
-
-    connections.close_all()
