@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from sync import changelog, scopes, storage, validation
 from sync.database_verdict import explain
+from sync.errors import NeedsCare
 from sync.failpoints import Point, reach
 from sync.plan import Batch, decide
 from sync.refusals import does_not_exist, invalid
@@ -40,7 +41,7 @@ from sync.wire import decode, render_payload
 if TYPE_CHECKING:
     import datetime
 
-_DATABASE_REFUSALS_MAX = 4  # rounds of "plan without what the database refused"
+_PEELING_ROUNDS_MAX = 3  # of "plan without the last mutation of a row that the database refused"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,21 +59,22 @@ def carry_out(
     mutations: Sequence[Mutation],
     now: datetime.datetime,
     *,
-    takes_ids_for_new: bool = False,
+    with_care: bool = True,
 ) -> Carried:
     """Decide `mutations` and write the rows; the feed hears of it by `log`.
 
     Locks the targeted rows until COMMIT. The number of queries depends on the collections
-    involved, not on the number of mutations. With `takes_ids_for_new` rows that are to be created
-    are not looked up before.
+    involved, not on the number of mutations. Without care, rows that are to be created are not
+    looked up before, and what the database refuses is not looked into.
 
     Raises:
-        RowAppeared: an id is known, here or in `log`; carry out again, without that.
+        NeedsCare: an id is known, here or in `log`, or the database refused; roll back, and carry
+            out again with care.
     """
     checked, refused = validation.judge(mutations, actor)
     refused |= _unknown_references(checked, refused, actor)
-    batch, facts = _read_batch(actor, policy, checked, refused, takes_ids_for_new)
-    results, writes = _write(batch, now)
+    batch, facts = _read_batch(actor, policy, checked, refused, with_care=with_care)
+    results, writes = _write(batch, now) if with_care else _write_in_hope(batch, now)
     return Carried(results=results, writes=writes, facts=facts)
 
 
@@ -126,10 +128,11 @@ def _read_batch(
     policy: Policy,
     mutations: Sequence[Mutation],
     refused: dict[int, Refusal],
-    takes_ids_for_new: bool,  # noqa: FBT001  # see carry_out
+    *,
+    with_care: bool,
 ) -> tuple[Batch, changelog.Facts]:
     """Lock the targets and read all that the plan depends on."""
-    targets = _targets(mutations, refused, takes_ids_for_new)
+    targets = _targets(mutations, refused, with_care=with_care)
     references = set(_references(mutations, refused))
     locked = {
         name: storage.lock(collection, actor.tenant_id, targets[name])
@@ -166,7 +169,8 @@ def _read_batch(
 def _targets(
     mutations: Sequence[Mutation],
     refused: dict[int, Refusal],
-    takes_ids_for_new: bool,  # noqa: FBT001  # see carry_out
+    *,
+    with_care: bool,
 ) -> dict[str, set[str]]:
     """Return the rows to look up, by collection."""
     targets: dict[str, set[str]] = {}
@@ -174,7 +178,7 @@ def _targets(
     for mutation in mutations:
         if mutation.index in refused:
             continue
-        if takes_ids_for_new and (mutation.op is Op.CREATE or mutation.key in new):
+        if not with_care and (mutation.op is Op.CREATE or mutation.key in new):
             new.add(mutation.key)
         else:
             targets.setdefault(mutation.collection, set()).add(mutation.id)
@@ -208,23 +212,39 @@ def _rows(
     return rows
 
 
+def _write_in_hope(batch: Batch, now: datetime.datetime) -> tuple[list[Result], list[Write]]:
+    """Plan and write, without the savepoint that looking into a refusal would need."""
+    results, writes = _plan(batch)
+    try:
+        storage.apply(writes, batch.actor.tenant_id, now)
+    except (DataError, IntegrityError) as error:
+        raise NeedsCare from error
+    reach(Point.APPLIED)
+    return results, writes
+
+
 def _write(batch: Batch, now: datetime.datetime) -> tuple[list[Result], list[Write]]:
     """Plan and write; what the database refuses is found by row, and planned without."""
-    for _ in range(_DATABASE_REFUSALS_MAX):
-        plan = decide(batch)
-        reach(Point.PLANNED)
-        _assign(plan.writes, batch.actor)
-        writes = [_rendered(write) for write in plan.writes]
+    for attempt in range(_PEELING_ROUNDS_MAX + len(batch.mutations) + 1):  # each refuses some more
+        results, writes = _plan(batch)
         try:
             with transaction.atomic():
                 storage.apply(writes, batch.actor.tenant_id, now)
         except (DataError, IntegrityError):
-            batch = _without_refused(batch, writes, now)
+            batch = _without_refused(batch, writes, now, peels=attempt < _PEELING_ROUNDS_MAX)
         else:
             reach(Point.APPLIED)
-            return plan.results, writes
+            return results, writes
     message = "the database kept refusing a batch whose rows it had accepted one by one"
     raise IntegrityError(message)
+
+
+def _plan(batch: Batch) -> tuple[list[Result], list[Write]]:
+    """Decide, and complete the rows to write."""
+    plan = decide(batch)
+    reach(Point.PLANNED)
+    _assign(plan.writes, batch.actor)
+    return plan.results, [_rendered(write) for write in plan.writes]
 
 
 def _rendered(write: Write) -> Write:
@@ -233,13 +253,23 @@ def _rendered(write: Write) -> Write:
     return replace(write, payload=render_payload(write.after.data))
 
 
-def _without_refused(batch: Batch, writes: Sequence[Write], now: datetime.datetime) -> Batch:
-    """Return the batch with the mutations of the rows that the database refuses marked so."""
+def _without_refused(
+    batch: Batch, writes: Sequence[Write], now: datetime.datetime, *, peels: bool
+) -> Batch:
+    """Return the batch with the rows that the database refuses marked so.
+
+    Which of a row's mutations is to blame cannot be asked: the last of them is refused, so that
+    the others may stand; after a few rounds of that, all.
+    """
     refused = dict(batch.refused)
-    last_of_row = {m.key: m.index for m in batch.mutations if m.index not in refused}
+    of_row: dict[RowKey, list[int]] = {}
+    for mutation in batch.mutations:
+        if mutation.index not in refused:
+            of_row.setdefault(mutation.key, []).append(mutation.index)
     for write, error in storage.find_refused(writes, batch.actor.tenant_id, now):
         collection = ranked_collections()[write.key.collection]
-        refused[last_of_row[write.key]] = explain(error, collection, write)
+        refusal = explain(error, collection, write)
+        refused |= dict.fromkeys(of_row[write.key][-1 if peels else 0 :], refusal)
     return dataclasses.replace(batch, refused=refused)
 
 

@@ -22,7 +22,7 @@ import msgspec
 from django.db import connection
 from msgspec import Raw
 
-from sync.errors import RowAppeared
+from sync.errors import NeedsCare
 from sync.types import Change, ChangeOp, RowKey
 from sync.wire import PulledChange, digest, encode
 
@@ -180,7 +180,7 @@ def append(
     Returns False, with nothing written, when scopes moved since `moves` was read.
 
     Raises:
-        RowAppeared: a row that was taken for new has been there before, as its tombstone tells.
+        NeedsCare: a row that was taken for new has been there before, as its tombstone tells.
     """
     lines, seqs = _number(changes)
     parameters: dict[str, Any] = {
@@ -196,7 +196,7 @@ def append(
         cursor.execute(_APPEND, parameters)
         written = cursor.fetchone()
     if written is not None and written[0] < len(lines):
-        raise RowAppeared
+        raise NeedsCare
     return written is not None
 
 

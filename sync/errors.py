@@ -250,5 +250,8 @@ class BypassesFeed(SyncError, TypeError):
         super().__init__(f"{what} would bypass the change feed: no device would see it. {instead}")
 
 
-class RowAppeared(Exception):
-    """A row that was taken for new is there, or was: look first, and do it all again."""
+class NeedsCare(Exception):
+    """A push that was carried out in the hope that all is well met a row that is not.
+
+    Nobody outside of `transactions` sees it: the push is carried out again, with care.
+    """

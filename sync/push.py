@@ -47,8 +47,8 @@ def push(
     fingerprint = wire.fingerprint(route, body)
     reach(Point.RECEIVED)
     answer = transactions.run(
-        lambda takes_ids_for_new: _carry_out_once(
-            actor, key, fingerprint, request, now, takes_ids_for_new=takes_ids_for_new
+        lambda with_care: _carry_out_once(
+            actor, key, fingerprint, request, now, with_care=with_care
         )
     )
     reach(Point.COMMITTED)
@@ -81,15 +81,13 @@ def _carry_out_once(
     request: wire.PushRequest,
     now: datetime.datetime,
     *,
-    takes_ids_for_new: bool,
+    with_care: bool,
 ) -> Answer:
     known = receipts.claim(actor, key, fingerprint, now)
     if known is not None:
         return known
     reach(Point.CLAIMED)
-    carried = batch.carry_out(
-        actor, request.policy, request.mutations, now, takes_ids_for_new=takes_ids_for_new
-    )
+    carried = batch.carry_out(actor, request.policy, request.mutations, now, with_care=with_care)
     answer = _answer(request.policy, carried.results, now)
     receipts.keep(actor, key, answer)
     reach(Point.ANSWERED)

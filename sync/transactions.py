@@ -15,10 +15,10 @@ from typing import TypeVar
 from django.db import InterfaceError, OperationalError, connection, transaction
 
 from sync.conf import sync_settings
-from sync.errors import RowAppeared, Unavailable
+from sync.errors import NeedsCare, Unavailable
 
 T = TypeVar("T")
-Work = Callable[[bool], T]  # (takes new ids for new) -> result
+Work = Callable[[bool], T]  # (with care) -> result
 
 PASSING = frozenset({"40001", "40P01", "55P03"})  # serialization, deadlock, lock not available
 BACKOFF_S = 0.02  # mean wait before the second try; doubles with each
@@ -27,22 +27,22 @@ BACKOFF_S = 0.02  # mean wait before the second try; doubles with each
 def run(work: Work[T], rng: random.Random | None = None) -> T:
     """Return what `work` returns, committed.
 
-    The first try takes ids that the mutations create for new, and does not look them up. When one
-    turns out to be known, the next looks first.
+    The first try is without care, which is cheaper (see `batch.carry_out`); when it meets a row
+    that needs care, all is done again with it.
 
     Raises:
         Unavailable: the tries are used up, or the connection was lost.
     """
     jitter = rng or random.Random()  # noqa: S311  # spreads retries; guards nothing
     tries = sync_settings().transaction_tries_max if not connection.in_atomic_block else 1
-    takes_ids_for_new, failures = True, 0
+    with_care, failures = False, 0
     while True:  # ends: by an answer, an error, or when the tries are used up
         try:
             with transaction.atomic():
-                return work(takes_ids_for_new)
-        except RowAppeared:
-            if takes_ids_for_new:  # no failure: it was cheaper to ask the indexes by writing
-                takes_ids_for_new = False
+                return work(with_care)
+        except NeedsCare:
+            if not with_care:  # no failure: it was cheaper to ask the indexes by writing
+                with_care = True
                 continue
         except (OperationalError, InterfaceError) as error:
             if getattr(error.__cause__, "sqlstate", None) not in PASSING:

@@ -155,6 +155,36 @@ def test_tree_that_is_too_deep_is_refused_where_it_is(wales: World) -> None:
     assert Territory.objects.filter(id__in=ids).count() == 5
 
 
+def test_good_edits_before_a_refused_one_stand(alice: Phone, wales: World) -> None:
+    """Create, edit, bad edit: the row is there, with the good one."""
+    curse()
+    (order,) = orders(wales, 1)
+
+    results = alice.push(
+        order,
+        update("work_orders", order["id"], None, title="fine"),
+        update("work_orders", order["id"], None, title="cursed"),
+    )
+
+    assert outcomes(results) == ["created", "updated", "invalid"]
+    assert WorkOrder.objects.get(pk=order["id"]).title == "fine"
+
+
+def test_many_refused_edits_of_one_row_come_to_an_end(alice: Phone, wales: World) -> None:
+    """Each mutation gets its outcome, however often the database has to be asked."""
+    curse()
+    order, other = orders(wales, 2)
+    alice.push(order)
+    edits = [
+        update("work_orders", order["id"], 1, title="cursed", priority=1 + n % 5)
+        for n in range(30)
+    ]
+
+    results = alice.push(*edits, other)
+
+    assert outcomes(results) == ["invalid"] * 30 + ["created"]
+
+
 # --- ids that are taken for new -------------------------------------------------------------------
 
 
