@@ -41,8 +41,6 @@ from sync.wire import decode, render_payload
 if TYPE_CHECKING:
     import datetime
 
-_PEELING_ROUNDS_MAX = 3  # of "plan without the last mutation of a row that the database refused"
-
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Carried:
@@ -225,18 +223,17 @@ def _write_in_hope(batch: Batch, now: datetime.datetime) -> tuple[list[Result], 
 
 def _write(batch: Batch, now: datetime.datetime) -> tuple[list[Result], list[Write]]:
     """Plan and write; what the database refuses is found by row, and planned without."""
-    for attempt in range(_PEELING_ROUNDS_MAX + len(batch.mutations) + 1):  # each refuses some more
+    for _ in range(len(batch.mutations) + 1):  # each round but the last refuses some more
         results, writes = _plan(batch)
-        try:
-            with transaction.atomic():
-                storage.apply(writes, batch.actor.tenant_id, now)
-        except (DataError, IntegrityError):
-            batch = _without_refused(batch, writes, now, peels=attempt < _PEELING_ROUNDS_MAX)
-        else:
+        with transaction.atomic():
+            refused = storage.apply_by_halves(writes, batch.actor.tenant_id, now)
+            transaction.set_rollback(bool(refused))
+        if not refused:
             reach(Point.APPLIED)
             return results, writes
-    message = "the database kept refusing a batch whose rows it had accepted one by one"
-    raise IntegrityError(message)
+        batch = _without(batch, refused)
+    message = "rows were refused that are not there any more"
+    raise AssertionError(message)
 
 
 def _plan(batch: Batch) -> tuple[list[Result], list[Write]]:
@@ -253,24 +250,17 @@ def _rendered(write: Write) -> Write:
     return replace(write, payload=render_payload(write.after.data))
 
 
-def _without_refused(
-    batch: Batch, writes: Sequence[Write], now: datetime.datetime, *, peels: bool
-) -> Batch:
+def _without(batch: Batch, refused: Sequence[tuple[Write, Exception]]) -> Batch:
     """Return the batch with the rows that the database refuses marked so.
 
-    Which of a row's mutations is to blame cannot be asked: the last of them is refused, so that
-    the others may stand; after a few rounds of that, all.
+    Which of a row's mutations is to blame cannot be asked; the others fall with the last of them.
     """
-    refused = dict(batch.refused)
-    of_row: dict[RowKey, list[int]] = {}
-    for mutation in batch.mutations:
-        if mutation.index not in refused:
-            of_row.setdefault(mutation.key, []).append(mutation.index)
-    for write, error in storage.find_refused(writes, batch.actor.tenant_id, now):
+    known = dict(batch.refused)
+    last_of_row = {m.key: m.index for m in batch.mutations if m.index not in known}
+    for write, error in refused:
         collection = ranked_collections()[write.key.collection]
-        refusal = explain(error, collection, write)
-        refused |= dict.fromkeys(of_row[write.key][-1 if peels else 0 :], refusal)
-    return dataclasses.replace(batch, refused=refused)
+        known[last_of_row[write.key]] = explain(error, collection, write)
+    return dataclasses.replace(batch, refused=known)
 
 
 def _assign(writes: Iterable[Write], actor: Actor) -> None:

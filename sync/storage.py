@@ -83,13 +83,13 @@ def apply(writes: Sequence[Write], tenant_id: UUID, now: datetime.datetime) -> N
         _delete(collection, by_collection[collection.name], tenant_id)
 
 
-def find_refused(
+def apply_by_halves(
     writes: Sequence[Write], tenant_id: UUID, now: datetime.datetime
 ) -> list[tuple[Write, Exception]]:
-    """Return the writes that the database refuses, each with its error; nothing is written.
+    """Carry out what the database accepts; return what it refuses, each with its error.
 
-    Halves what is refused until single rows are left, each half on top of what was accepted
-    before it: one bad row in a batch costs a few statements more, not one for each row.
+    What is refused as a whole is tried by halves, down to single rows, each on top of what was
+    accepted before it: one bad row costs a few statements more, not one for each row.
     """
     rank = {name: position for position, name in enumerate(ranked_collections())}
     grown = [w for w in writes if w.after is not None]
@@ -98,18 +98,16 @@ def find_refused(
     ended.sort(key=lambda w: -rank[w.key.collection])
     refused: list[tuple[Write, Exception]] = []
     waiting = [grown + ended]
-    with transaction.atomic():
-        while waiting:  # ends: what is put back is shorter than what was taken
-            part = waiting.pop()
-            error = _refusal_of(part, tenant_id, now)
-            if error is None:
-                continue
-            if len(part) == 1:
-                refused.append((part[0], error))
-            else:
-                half = len(part) // 2
-                waiting += [part[half:], part[:half]]
-        transaction.set_rollback(True)
+    while waiting:  # ends: what is put back is shorter than what was taken
+        part = waiting.pop()
+        error = _refusal_of(part, tenant_id, now)
+        if error is None:
+            continue
+        if len(part) == 1:
+            refused.append((part[0], error))
+        else:
+            half = len(part) // 2
+            waiting += [part[half:], part[:half]]
     return refused
 
 

@@ -155,34 +155,58 @@ def test_tree_that_is_too_deep_is_refused_where_it_is(wales: World) -> None:
     assert Territory.objects.filter(id__in=ids).count() == 5
 
 
-def test_good_edits_before_a_refused_one_stand(alice: Phone, wales: World) -> None:
-    """Create, edit, bad edit: the row is there, with the good one."""
-    curse()
-    (order,) = orders(wales, 1)
-
-    results = alice.push(
-        order,
-        update("work_orders", order["id"], None, title="fine"),
-        update("work_orders", order["id"], None, title="cursed"),
-    )
-
-    assert outcomes(results) == ["created", "updated", "invalid"]
-    assert WorkOrder.objects.get(pk=order["id"]).title == "fine"
-
-
-def test_many_refused_edits_of_one_row_come_to_an_end(alice: Phone, wales: World) -> None:
-    """Each mutation gets its outcome, however often the database has to be asked."""
+def test_edits_of_a_row_fall_with_the_refused_one(alice: Phone, wales: World) -> None:
+    """A row's mutations are one group, also for the database."""
     curse()
     order, other = orders(wales, 2)
-    alice.push(order)
+    edits = [update("work_orders", order["id"], None, title=f"t{n}") for n in range(20)]
+
+    results = alice.push(
+        order, *edits, update("work_orders", order["id"], None, title="cursed"), other
+    )
+
+    assert outcomes(results) == ["not_applied"] * 21 + ["invalid", "created"]
+
+
+def test_groups_that_fall_one_after_the_other(alice: Phone, wales: World) -> None:
+    """Each takes a value that the next gives up, and the last is refused: all come to an end."""
+    curse()
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE UNIQUE INDEX one_title ON work_order (tenant_id, title)")
+    chain = [create("work_orders", **wales.order(title=f"title {n}")) for n in range(8)]
+    assert set(outcomes(alice.push(*chain))) == {"created"}
+
+    edits = []
+    for n, each in reversed(list(enumerate(chain))):
+        title = f"title {n + 1}" if n < 7 else "free"
+        edits.append(update("work_orders", each["id"], 1, title=title) | {"group": f"g{n}"})
+        twin = create("work_orders", group=f"g{n + 1}", **wales.order(title=f"twin {n}"))
+        edits.append(
+            twin if n < 7 else {**twin, "data": wales.order(title="cursed"), "group": "g7"}
+        )
+
+    results = alice.push(*edits)
+
+    assert set(outcomes(results)) == {"invalid", "not_applied"}
+
+
+def test_values_that_pass_from_row_to_row(alice: Phone, wales: World) -> None:
+    """What one statement cannot do, since it looks row by row, is done in several."""
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE UNIQUE INDEX one_title ON work_order (tenant_id, title)")
+    chain = [create("work_orders", **wales.order(title=f"title {n}")) for n in range(6)]
+    alice.push(*chain)
     edits = [
-        update("work_orders", order["id"], 1, title="cursed", priority=1 + n % 5)
-        for n in range(30)
+        update("work_orders", each["id"], 1, title=f"title {n + 1}")
+        for n, each in enumerate(chain)
     ]
 
-    results = alice.push(*edits, other)
+    results = alice.push(*reversed(edits))
 
-    assert outcomes(results) == ["invalid"] * 30 + ["created"]
+    assert set(outcomes(results)) == {"updated"}
+    assert set(WorkOrder.objects.filter(tenant_id=wales.tenant.pk).values_list("title", flat=True)) == {
+        f"title {n + 1}" for n in range(6)
+    }  # fmt: skip
 
 
 # --- ids that are taken for new -------------------------------------------------------------------
