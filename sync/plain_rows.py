@@ -138,6 +138,8 @@ class PlainRows:
         )
 
         def tidy(children: list[Wire]) -> Any:
+            if not children:
+                return children
             tidied = [rows._tidy(child) for child in children]
             if None in tidied:
                 return NOT_PLAIN

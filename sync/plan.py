@@ -267,18 +267,27 @@ class _Attempt:
         )
         if refusal is not None:
             return refuse(mutation, refusal, row)
-        return self._apply_update(mutation, row, merged, is_merge=bool(overtaken))
+        is_free = bool(overtaken) and callable(policy)  # it may have changed anything
+        changed = changed_fields(row, merged if is_free else edit, self._merges(mutation))
+        return self._put(mutation, row, merged, changed, is_merge=bool(overtaken))
 
-    def _apply_update(
-        self, mutation: Mutation, row: RowState, data: Wire, *, is_merge: bool
+    def _put(
+        self,
+        mutation: Mutation,
+        row: RowState,
+        data: Wire,
+        changed: frozenset[str],
+        *,
+        is_merge: bool,
     ) -> Result:
-        changed = changed_fields(row, data, self._merges(mutation))
         if not changed:
             return Result(mutation=mutation, outcome=Outcome.UNCHANGED, version=row.version)
         version = row.version + 1
-        state = replace(row, version=version, field_versions=stamp(row, changed), data=data)
-        self._rows[mutation.key] = state
-        self._own_edits[mutation.key] = changed | self._own_edits.get(mutation.key, frozenset())
+        key = mutation.key
+        self._rows[key] = replace(
+            row, version=version, field_versions=stamp(row, changed), data=data
+        )
+        self._own_edits[key] = changed | self._own_edits.get(key, frozenset())
         outcome = Outcome.MERGED if is_merge else Outcome.UPDATED
         current = data if is_merge else None
         return Result(mutation=mutation, outcome=outcome, version=version, current=current)

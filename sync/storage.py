@@ -178,8 +178,8 @@ def _edited(writes: Iterable[Write]) -> frozenset[str]:
     found: set[str] = set()
     for write in writes:
         if write.before is not None and write.after is not None:
-            before, after = write.before.data, write.after.data
-            found |= {name for name, value in after.items() if before.get(name) != value}
+            known = write.before.version
+            found.update(n for n, version in write.after.field_versions.items() if version > known)
     return frozenset(found)
 
 
@@ -210,19 +210,19 @@ def _write_children(spec: NestedSpec, writes: Sequence[Write], tenant_id: UUID) 
     for write in writes:
         if write.after is None:
             continue
-        before = {c["id"]: c for c in write.before.data[spec.name]} if write.before else {}
         after = write.after.data[spec.name]
+        known = write.before.data[spec.name] if write.before else []
+        if after is known or not (after or known):
+            continue
+        before = {child["id"]: child for child in known}
         kept = {child["id"] for child in after if before.get(child["id"]) == child}
         parent = write.key.id
         ended += [{"parent": parent, "id": key} for key in before.keys() - kept]
         grown += [{**child, "parent": parent} for child in after if child["id"] not in kept]
-    with connection.cursor() as cursor:
-        if ended:
-            rows = encode(ended).decode()
-            cursor.execute(_delete_children_sql(spec), {"tenant": tenant_id, "rows": rows})
-        if grown:
-            rows = encode(grown).decode()
-            cursor.execute(_insert_children_sql(spec), {"tenant": tenant_id, "rows": rows})
+    for sql, rows in ((_delete_children_sql(spec), ended), (_insert_children_sql(spec), grown)):
+        if rows:
+            with connection.cursor() as cursor:
+                cursor.execute(sql, {"tenant": tenant_id, "rows": encode(rows).decode()})
 
 
 def _delete(collection: Collection, writes: Sequence[Write], tenant_id: UUID) -> None:

@@ -127,7 +127,7 @@ class Mutation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     @property
     def key(self) -> RowKey:
         """The row that the mutation is about."""
-        return RowKey(self.collection, self.id)
+        return tuple.__new__(RowKey, (self.collection, self.id))  # asked for many times a row
 
 
 class FieldError(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -40,6 +40,8 @@ def edited_children(data: Wire, merges: Merges) -> frozenset[str]:
 def changed_fields(row: RowState, data: Wire, merges: Merges) -> frozenset[str]:
     """Return the names of what in `data` differs from the row."""
     names = {name for name, value in data.items() if row.data.get(name) != value}
+    if not merges:
+        return frozenset(names)
     for name in names & merges.keys():
         names.remove(name)
         before = {child["id"]: child for child in row.data[name]}
