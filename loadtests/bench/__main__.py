@@ -113,6 +113,7 @@ def _measure(
     ):
         bench = Bench(stage, clients, random.Random(SEED))
         for case in chosen:
+            voice.print(f"· {case.title}")
             measured = []
             for found in bench.measure(case, rows=rows, rounds=rounds):
                 measured.append(found)

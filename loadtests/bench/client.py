@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import Any, Final
 
@@ -133,15 +134,21 @@ def _receive(end: Connection) -> Any:
 
 def _serve(driver: Connection) -> None:
     """Do the driver's jobs until it is gone: the life of a client process."""
-    while True:
-        try:
-            job: Job = driver.recv()
-            with _connect(job.port, driver) as link:
-                driver.send(_work(job, link, driver))
-        except (EOFError, BrokenPipeError, KeyboardInterrupt):
-            return
-        except (BenchFailed, OSError) as error:
-            driver.send(BenchFailed(str(error) or repr(error)))
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # a terminal sends it to all of us; the driver ends us
+    with suppress(EOFError, ConnectionError):  # the driver's end
+        while True:
+            job = driver.recv()
+            driver.send(_carry_out(job, driver))
+
+
+def _carry_out(job: Job, driver: Connection) -> Done | BenchFailed:
+    try:
+        with _connect(job.port, driver) as link:
+            return _work(job, link, driver)
+    except (BenchFailed, OSError) as error:
+        return BenchFailed(str(error) or repr(error))
 
 
 def _connect(port: int, driver: Connection) -> socket.socket:

@@ -46,7 +46,7 @@ class Request:
     tenant: str
     device: str
     territory: str  # of every row that is created
-    key: str
+    key: str  # Idempotency-Key
     body: bytes
 
 
@@ -107,7 +107,11 @@ async def carry_out(connection: Connection, request: Request, now: datetime.date
         answer = rows.report(written, lines, now)
         given |= {"claim": claimed[0], "answer": answer, "count": len(written)}
         given["rows"] = Json(written, dumps=rows.encode)
-        await connection.execute(sql.WRITE, given)
+        edits = (mutation.data for mutation in mutations if isinstance(mutation, rows.Update))
+        edited = frozenset[str]().union(*edits)
+        await connection.execute(
+            sql.write(has_creates=asked.numbers is not None, edited=edited), given
+        )
     return answer
 
 

@@ -1,7 +1,7 @@
 """The statements of the floor: what a push has to write, whoever serves it.
 
     first trip    CLAIM   NUMBERS (creates)   LOCK, STORED (updates)
-    second trip   WRITE   COMMIT
+    second trip   write()   COMMIT
 
 The tables are the product's own, as its migrations make them, and the rows, changes, entries and
 answers that end in them are the same: a test compares them. A batch travels as one JSON parameter,
@@ -11,6 +11,8 @@ arrives as it was written, so a row's payload needs no quoting and serves its ta
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterable
 from typing import Final, LiteralString
 
 CLAIM: Final[LiteralString] = """
@@ -44,7 +46,23 @@ WHERE tenant_id = %(tenant)s AND holder_id = %(device)s AND key = %(key)s
     AND fingerprint = %(fingerprint)s
 """
 
-WRITE: Final[LiteralString] = """
+# Columns that a row's JSON is read into: what they are called on the wire, and their type.
+_TYPES: Final = {
+    "number": "text",
+    "kind": "text",
+    "status": "text",
+    "priority": "smallint",
+    "site": "uuid",
+    "asset": "uuid",
+    "assignee": "uuid",
+    "title": "text",
+    "description": "text",
+    "due_at": "timestamptz",
+    "completed_at": "timestamptz",
+}
+_COLUMNS: Final = {"site": "site_id", "asset": "asset_id", "assignee": "assignee_id"}
+
+_WRITE: Final = """
 WITH bump AS (
     UPDATE sync_stream SET head = head + %(count)s WHERE tenant_id = %(tenant)s
     RETURNING head - %(count)s AS base
@@ -52,24 +70,7 @@ WITH bump AS (
     SELECT bump.base + g.n AS seq, g.* FROM bump, json_to_recordset(%(rows)s::json) AS g(
         n int, id text, version bigint, field_versions jsonb, payload text, digest bigint,
         scopes text[])
-), row AS MATERIALIZED (
-    SELECT g.id::uuid AS id, version, field_versions, r.* FROM given g, json_to_record(
-        g.payload::json) AS r(
-        number text, kind text, status text, priority smallint, site uuid, asset uuid,
-        assignee uuid, title text, description text, due_at timestamptz, completed_at timestamptz)
-), created AS (
-    INSERT INTO work_order (
-        tenant_id, created_at, updated_at, id, version, field_versions, number, kind, status,
-        priority, site_id, asset_id, assignee_id, title, description, due_at, completed_at)
-    SELECT %(tenant)s, %(now)s, %(now)s, row.* FROM row WHERE version = 1
-), updated AS (
-    UPDATE work_order AS t SET
-        version = row.version, field_versions = row.field_versions, updated_at = %(now)s,
-        number = row.number, kind = row.kind, status = row.status, priority = row.priority,
-        site_id = row.site, asset_id = row.asset, assignee_id = row.assignee, title = row.title,
-        description = row.description, due_at = row.due_at, completed_at = row.completed_at
-    FROM row WHERE t.tenant_id = %(tenant)s AND t.id = row.id AND row.version > 1
-), changed AS (
+), {written} changed AS (
     INSERT INTO sync_change (tenant_id, collection, row_id, seq, op, version, payload, digest,
                              scopes, device_id, changed_at)
     SELECT %(tenant)s, 'work_orders', id, seq, 'upsert', version, payload, digest,
@@ -87,3 +88,39 @@ WITH bump AS (
 )
 UPDATE sync_request SET status = 200, answer = %(answer)s WHERE id = %(claim)s
 """
+
+_CREATED: Final = """created AS (
+    INSERT INTO work_order (tenant_id, created_at, updated_at, id, version, field_versions,
+                            {columns})
+    SELECT %(tenant)s, %(now)s, %(now)s, given.id::uuid, version, field_versions, r.*
+    FROM given, json_to_record(payload::json) AS r({typed}) WHERE version = 1
+),"""
+
+_UPDATED: Final = """updated AS (
+    UPDATE work_order AS t SET
+        version = given.version, field_versions = given.field_versions, updated_at = %(now)s,
+        {assignments}
+    FROM given, json_to_record(payload::json) AS r({typed})
+    WHERE t.tenant_id = %(tenant)s AND t.id = given.id::uuid AND given.version > 1
+),"""
+
+
+@functools.cache
+def write(*, has_creates: bool, edited: frozenset[str]) -> bytes:
+    """Return the statement that writes a push: its rows, their changes, and the answer.
+
+    `edited` are the fields that its updates name; no other column is written by them.
+    """
+    parts = []
+    if has_creates:
+        columns = ", ".join(_COLUMNS.get(name, name) for name in _TYPES)
+        parts.append(_CREATED.format(columns=columns, typed=_typed(_TYPES)))
+    if edited:
+        names = sorted(edited)
+        assignments = ", ".join(f"{_COLUMNS.get(name, name)} = r.{name}" for name in names)
+        parts.append(_UPDATED.format(assignments=assignments, typed=_typed(names)))
+    return _WRITE.format(written=" ".join(parts)).encode()
+
+
+def _typed(names: Iterable[str]) -> str:
+    return ", ".join(f"{name} {_TYPES[name]}" for name in names)

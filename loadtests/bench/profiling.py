@@ -42,9 +42,9 @@ def write_profile(path: Path, case: Case, *, rows: int) -> None:
     """
     with prepared_database() as stack:
         from backend.wsgi import application
-        from loadtests.bench.senders import make_tenant
+        from loadtests.bench.senders import make_senders
 
-        (sender,) = make_tenant("profile", devices=1)
+        (sender,) = make_senders("profile", devices=1)
         rng = random.Random(1)
         ids = workload.new_ids(
             (max(1, rows // case.batch_rows) + WARM_UP_BATCHES) * case.batch_rows

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
@@ -15,43 +17,47 @@ from sync.clock import utc_now
 SITES: Final = 20  # of a tenant, with an asset at each
 
 
-def make_tenant(slug: str, *, devices: int) -> list[Sender]:
-    """Return the devices of a new tenant; all their users hold its one territory."""
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Ids of a territory, its sites, and an asset at each of them."""
+
+    territory: str
+    sites: Sequence[str]
+    assets: Sequence[str]
+
+
+def make_senders(slug: str, *, devices: int) -> list[Sender]:
+    """Return the devices of a new tenant, each of a technician of its own."""
     tenant = Tenant.objects.create(slug=slug, name=slug.title())
-    territory, *_ = new_ids(1)
-    sites, assets = new_ids(SITES), new_ids(SITES)
-    edits = [local_edits.create("territories", {"name": "Cardiff"}, territory)]
-    for site, asset in zip(sites, assets, strict=True):
-        edits += [
-            local_edits.create("sites", {"name": "Works", "territory": territory}, site),
-            local_edits.create("assets", {"site": site, "category": "Pump"}, asset),
-        ]
+    places = choose_places()
+    make_places(tenant, places)
+    users = [User.objects.create(username=f"{slug}-{number}") for number in range(devices)]
+    return [log_in(user, tenant, places) for user in users]
+
+
+def choose_places() -> Places:
+    """Return ids for the places of a tenant, or of several."""
+    territory, *rest = new_ids(1 + 2 * SITES)
+    return Places(territory=territory, sites=rest[:SITES], assets=rest[SITES:])
+
+
+def make_places(tenant: Tenant, places: Places) -> None:
+    """Write the places into the tenant's tables and feed, through the office's door."""
+    edits = [local_edits.create("territories", {"name": "Cardiff"}, places.territory)]
+    for site, asset in zip(places.sites, places.assets, strict=True):
+        of_territory = {"name": "Works", "territory": places.territory}
+        edits.append(local_edits.create("sites", of_territory, site))
+        edits.append(local_edits.create("assets", {"site": site, "category": "Pump"}, asset))
     local_edits.apply(tenant.pk, edits)
-    made = []
-    for number in range(devices):
-        user = User.objects.create(username=f"{slug}-{number}")
-        device, token = _log_in(user, tenant.pk, territory)
-        made.append(
-            Sender(
-                tenant=str(tenant.pk),
-                user=str(user.pk),
-                device=device,
-                token=token,
-                territory=territory,
-                sites=sites,
-                assets=assets,
-            )
-        )
-    return made
 
 
-def _log_in(user: User, tenant_id: UUID, territory: str) -> tuple[str, str]:
-    """Make `user` a technician; return a device of theirs and its access token."""
+def log_in(user: User, tenant: Tenant, places: Places) -> Sender:
+    """Make `user` a technician who holds the places' territory; return a device of theirs."""
     Membership.objects.create(
-        tenant_id=tenant_id, user=user, role=Role.TECHNICIAN, territories=[UUID(territory)]
+        tenant=tenant, user=user, role=Role.TECHNICIAN, territories=[UUID(places.territory)]
     )
     device = Device.objects.create(
-        tenant_id=tenant_id,
+        tenant=tenant,
         user=user,
         install_id="bench",
         platform="bench",
@@ -59,5 +65,13 @@ def _log_in(user: User, tenant_id: UUID, territory: str) -> tuple[str, str]:
         created_at=utc_now(),
         last_seen_at=utc_now(),
     )
-    session = load_session(user_id=user.pk, tenant_id=tenant_id, device_id=device.pk)
-    return str(device.pk), make_pair(session).access
+    session = load_session(user_id=user.pk, tenant_id=tenant.pk, device_id=device.pk)
+    return Sender(
+        tenant=str(tenant.pk),
+        user=str(user.pk),
+        device=str(device.pk),
+        token=make_pair(session).access,
+        territory=places.territory,
+        sites=places.sites,
+        assets=places.assets,
+    )

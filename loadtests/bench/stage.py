@@ -78,7 +78,7 @@ def set_stage(*, workers: int) -> Iterator[Stage]:
         DevstackError: something is missing or did not start.
     """
     with prepared_database() as stack, ExitStack() as cleanup:
-        from loadtests.bench.senders import make_tenant
+        from loadtests.bench.senders import make_senders
 
         def start(name: str, application: str) -> Server:
             server = start_server(
@@ -91,21 +91,21 @@ def set_stage(*, workers: int) -> Iterator[Stage]:
             cleanup.callback(server.stop)
             return server
 
-        def make_senders(name: str) -> list[list[Sender]]:
+        def hire(name: str) -> list[list[Sender]]:
             devices = [DEVICES, *[1] * (TENANTS - 1)]
-            return [make_tenant(f"{name}-{n}", devices=count) for n, count in enumerate(devices)]
+            return [make_senders(f"{name}-{n}", devices=count) for n, count in enumerate(devices)]
 
         yield Stage(
             stack=stack,
             workers=workers,
             floor=Side(
                 server=start("floor", "loadtests.bench.floor:application"),
-                senders=make_senders("floor"),
+                senders=hire("floor"),
                 make_headers=floor_headers,
             ),
             product=Side(
                 server=start("product", "backend.asgi:application"),
-                senders=make_senders("product"),
+                senders=hire("product"),
                 make_headers=product_headers,
             ),
         )
