@@ -62,13 +62,14 @@ def read(collection: Collection, tenant_id: UUID) -> dict[str, RowState]:
 
 
 def apply(writes: Sequence[Write], tenant_id: UUID, now: datetime.datetime) -> None:
-    """Carry `writes` out, parents first, deletes last and children first.
+    """Carry `writes` out, parents first, deletes last and children first; each kind by id.
 
     Raises:
         django.db.DatabaseError: the database refused; nothing of it is known by row.
     """
     by_collection: dict[str, list[Write]] = {}
-    for write in writes:
+    # A new row locks its id as well: two phones that create the same ones meet at the first.
+    for write in sorted(writes, key=lambda write: write.key.id):
         by_collection.setdefault(write.key.collection, []).append(write)
     ranked = [c for name, c in ranked_collections().items() if name in by_collection]
     for collection in ranked:
