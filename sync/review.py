@@ -143,14 +143,7 @@ def render(parked: ParkedMutation) -> Wire:
         "device_id": parked.device_id,
         "user_id": parked.user_id,
         "key": parked.key,
-        "mutation": {
-            "op": parked.op,
-            "collection": parked.collection,
-            "id": parked.row_id,
-            "base_version": parked.base_version,
-            "group": parked.group or None,
-            "data": parked.data,
-        },
+        "mutation": _as_sent(parked),
         "refused": parked.outcome,
         "code": parked.code,
         "detail": parked.detail,
@@ -161,6 +154,13 @@ def render(parked: ParkedMutation) -> Wire:
         "reason": parked.reason,
         "edit": parked.edit,
     }
+
+
+def _as_sent(parked: ParkedMutation) -> Wire:
+    sent = {"op": parked.op, "collection": parked.collection, "id": parked.row_id}
+    base = {} if parked.base_version is None else {"base_version": parked.base_version}
+    group = {"group": parked.group} if parked.group else {}
+    return {**sent, **base, **group, "data": parked.data}
 
 
 def _decode(body: bytes, kind: type[T]) -> T:

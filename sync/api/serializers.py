@@ -16,13 +16,14 @@ def _choices(values: Iterable[StrEnum]) -> list[str]:
     return [str(value) for value in values]
 
 
+OPS = _choices(Op)  # by name: the API description needs one for them, and finds it here
 _REFUSING = [each for each in Outcome if each not in {*APPLIED, Outcome.QUARANTINED}]
 
 
 class MutationShape(serializers.Serializer[Any]):
     """One create, update or delete of one row."""
 
-    op = serializers.ChoiceField(choices=_choices(Op))
+    op = serializers.ChoiceField(choices=OPS)
     collection = serializers.CharField(max_length=64)
     id = serializers.UUIDField(help_text="Made by the client; version 7 advised.")
     base_version = serializers.IntegerField(
@@ -174,7 +175,7 @@ class QuarantinePageShape(serializers.Serializer[Any]):
 class EditShape(serializers.Serializer[Any]):
     """What a reviewer changes before applying; what is left out stays as it was sent."""
 
-    op = serializers.ChoiceField(choices=_choices(Op), required=False)
+    op = serializers.ChoiceField(choices=OPS, required=False)
     id = serializers.UUIDField(required=False)
     base_version = serializers.IntegerField(
         required=False, min_value=0, help_text="Without: the edit wins over the row as it is now."
