@@ -58,7 +58,7 @@ RETURNING digest, id
 # Also those settled a moment ago: the push then comes before the reviewer, who had not seen it.
 _SAME = """
 SELECT DISTINCT ON (digest) digest, id FROM sync_quarantine
-WHERE tenant_id = %s AND digest = ANY(%s) ORDER BY digest, (state = 'open') DESC, id DESC
+WHERE tenant_id = %s AND digest = ANY(%s) ORDER BY digest, id DESC
 """
 _WAIT = "SELECT set_config('lock_timeout', %s, true)"
 

@@ -71,6 +71,21 @@ def test_phone_sends_it_again_while_it_is_being_settled(wales: World) -> None:
     assert line["quarantine_id"] == parked_id
 
 
+def test_reviewer_waits_for_another_one_only_so_long(wales: World, settings: Any) -> None:
+    """A request that hangs holds a thread of the server: better to be told to come back."""
+    settings.SYNC = {**settings.SYNC, "LOCK_WAIT_MS": 50}
+    turn_on(wales)
+    _, parked_id, _ = conflict_of(wales.hire(), wales)
+    dora = wales.hire("dispatcher")
+
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM sync_quarantine WHERE id = %s FOR UPDATE", [parked_id])
+        (answer,) = at_once([lambda: settle(dora, parked_id, "apply")])
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "temporarily_unavailable")
+    assert settle(dora, parked_id, "apply").status_code == 200
+
+
 def test_same_mutation_from_two_connections_is_kept_once(wales: World) -> None:
     """A phone that gave up waiting and tried again under a new key."""
     turn_on(wales)

@@ -69,6 +69,21 @@ def test_late_work_of_a_reassigned_technician_is_kept_and_signed(
     assert kept(sam) == []
 
 
+def test_late_edit_of_a_deleted_row_goes_to_where_it_was(
+    wales: World, alice: Phone, dora: Phone, sam: Phone
+) -> None:
+    """The row is gone, and alice is elsewhere; Cardiff's supervisor knows what it was about."""
+    order = create("work_orders", **wales.order())
+    alice.push(order)
+    dora.push(delete("work_orders", order["id"], 1))
+    Membership.objects.filter(user_id=alice.user_id).update(territories=[UUID(wales.newport)])
+
+    (line,) = alice.push(update("work_orders", order["id"], 1, status="done"))
+
+    assert [each["id"] for each in kept(sam)] == [line["quarantine_id"]]
+    assert kept(wales.hire("supervisor", [wales.newport])) == []
+
+
 def test_quarantine_is_off_unless_the_tenant_turned_it_on(northwind: World, wales: World) -> None:
     """A refusal is then an issue of the phone alone, as the app was built for."""
     nick, nina = northwind.hire(), northwind.hire("dispatcher")
@@ -142,6 +157,19 @@ def test_mutation_that_only_fell_with_its_group_is_not_kept(
 
 
 @pytest.mark.parametrize(("is_conflict", "status"), [(True, 409), (False, 422)])
+def test_of_very_many_errors_only_the_first_are_kept(
+    wales: World, alice: Phone, sam: Phone
+) -> None:
+    """The list is for people; a broken app could fill the disk with the rest."""
+    tasks = [{"id": new_id(), "text": "", "position": n} for n in range(150)]
+
+    (line,) = alice.push(create("work_orders", **wales.order(tasks=tasks)))
+
+    (parked,) = kept(sam)
+    assert len(line["errors"]) == 150
+    assert parked["errors"] == line["errors"][:100]
+
+
 def test_status_of_a_push_goes_by_what_was_refused(
     is_conflict: bool, status: int, wales: World, alice: Phone
 ) -> None:
@@ -321,14 +349,18 @@ def test_what_belongs_to_no_row_goes_to_the_supervisors_of_whoever_made_it(
 
 
 def test_work_of_somebody_without_a_territory_is_seen_by_every_reviewer(
-    wales: World, sam: Phone
+    wales: World, northwind: World, sam: Phone
 ) -> None:
-    """Else only they would hold its scope, and nobody would ever look."""
+    """Else only they would hold its scope, and nobody would ever look. Of their tenant, that is."""
     lost = wales.hire(territories=[])
 
     lost.push(update("work_orders", new_id(), 1, title="?"))
 
-    assert len(kept(sam)) == len(kept(wales.hire("supervisor", [wales.newport]))) == 1
+    (parked,) = kept(sam)
+    assert kept(wales.hire("supervisor", [wales.newport])) == [parked]
+    nina = northwind.hire("dispatcher")
+    assert kept(nina) == []
+    assert nina.send("GET", f"{QUARANTINE}{parked['id']}/").status_code == 404
 
 
 def test_work_below_a_row_that_was_refused_too_is_seen_with_it(
