@@ -156,7 +156,6 @@ def test_mutation_that_only_fell_with_its_group_is_not_kept(
     assert [each["id"] for each in kept(sam)] == [results[1]["quarantine_id"]]
 
 
-@pytest.mark.parametrize(("is_conflict", "status"), [(True, 409), (False, 422)])
 def test_of_very_many_errors_only_the_first_are_kept(
     wales: World, alice: Phone, sam: Phone
 ) -> None:
@@ -170,6 +169,7 @@ def test_of_very_many_errors_only_the_first_are_kept(
     assert parked["errors"] == line["errors"][:100]
 
 
+@pytest.mark.parametrize(("is_conflict", "status"), [(True, 409), (False, 422)])
 def test_status_of_a_push_goes_by_what_was_refused(
     is_conflict: bool, status: int, wales: World, alice: Phone
 ) -> None:
