@@ -22,9 +22,11 @@ from sync.refusals import (
     GONE,
     ID_TAKEN,
     NOT_FOUND,
-    blocked_by,
     conflict,
+    create_refused,
+    dependency_failed,
     does_not_exist,
+    group_refused,
     invalid,
     refuse,
 )
@@ -362,7 +364,7 @@ class _Attempt:
                 continue
             key = RowKey(collection, target)
             if field == rules.parent or key in self._failed_creates:
-                return self._dependency_failed(field, key)
+                return dependency_failed(field, key, self._failed_creates.get(key))
             errors.append(does_not_exist(field))
         return invalid(errors) if errors else None
 
@@ -371,32 +373,8 @@ class _Attempt:
             return self._rows[key] is not None
         return key in self.batch.visible
 
-    def _dependency_failed(self, field: str, key: RowKey) -> Refusal:
-        index = self._failed_creates.get(key)
-        why = "was refused" if index is not None else "does not exist"
-        return Refusal(
-            outcome=Outcome.DEPENDENCY_FAILED,
-            code="parent_refused" if index is not None else "parent_missing",
-            detail=f"The row that {field} names {why}.",
-            args={"blocked_by": blocked_by(key, index)},
-        )
-
     def _blocked(self, mutation: Mutation, key: RowKey) -> Result:
-        index = self._failed_creates[key]
-        refusal = Refusal(
-            outcome=Outcome.DEPENDENCY_FAILED,
-            code="create_refused",
-            detail="The mutation that creates this row was refused.",
-            args={"blocked_by": blocked_by(key, index)},
-        )
-        return refuse(mutation, refusal)
+        return refuse(mutation, create_refused(key, self._failed_creates[key]))
 
     def _not_applied(self, mutation: Mutation, culprit: int) -> Result:
-        key = self.culprits[culprit].mutation.key
-        refusal = Refusal(
-            outcome=Outcome.NOT_APPLIED,
-            code="group_refused",
-            detail="Nothing is wrong with it, but its group fell.",
-            args={"blocked_by": blocked_by(key, culprit)},
-        )
-        return refuse(mutation, refusal)
+        return refuse(mutation, group_refused(self.culprits[culprit].mutation.key, culprit))

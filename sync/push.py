@@ -1,6 +1,7 @@
 """Push: carry out a device's mutations, each exactly once.
 
-    bytes -> parse -> one transaction [ claim -> carry out -> keep the answer -> log ] -> respond
+    bytes -> parse -> one transaction [ claim -> carry out -> park -> keep the answer -> log ]
+          -> respond
 
 The key, the rows, the answer and the changes commit together, so no crash leaves one without the
 others, and a retry finds either nothing done or the answer.
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from sync import batch, receipts, transactions, wire
+from sync import batch, quarantine, receipts, transactions, wire
 from sync.conf import sync_settings
 from sync.errors import KeyInvalid, KeyRequired
 from sync.failpoints import Point, reach
@@ -88,7 +89,8 @@ def _carry_out_once(
         return known
     reach(Point.CLAIMED)
     carried = batch.carry_out(actor, request.policy, request.mutations, now, with_care=with_care)
-    answer = _answer(request.policy, carried.results, now)
+    results = quarantine.park(actor, key, request.mutations, carried.results, now)
+    answer = _answer(request.policy, results, now)
     receipts.keep(actor, key, answer)
     reach(Point.ANSWERED)
     batch.log(actor, carried, now)

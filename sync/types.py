@@ -65,6 +65,7 @@ class Outcome(enum.StrEnum):
     NOT_FOUND = "not_found"
     DEPENDENCY_FAILED = "dependency_failed"
     NOT_APPLIED = "not_applied"
+    QUARANTINED = "quarantined"  # only in a report: refused, and kept; see `Result`
 
     @property
     def is_applied(self) -> bool:
@@ -85,6 +86,14 @@ class ChangeOp(enum.StrEnum):
     SCOPE_EXIT = "scope_exit"
 
 
+class ParkedState(enum.StrEnum):
+    """What became of a mutation that was refused and kept."""
+
+    OPEN = "open"
+    APPLIED = "applied"
+    DISCARDED = "discarded"
+
+
 class RowKey(NamedTuple):
     """A row's name within its tenant."""
 
@@ -99,6 +108,10 @@ class Actor:
     `scopes` are the scopes that the actor holds; a row in none of them does not exist for them.
     `is_system` is the office door (admin, commands): it sees all rows of its tenant and is not
     bound by a collection's roles or read-only fields.
+
+    `has_quarantine` says that the tenant keeps what is refused, for those who `may_review`. What
+    cannot be traced to any row is shown to those who hold one of `home_scopes`, or else one of
+    `scopes`.
     """
 
     tenant_id: UUID
@@ -107,6 +120,9 @@ class Actor:
     role: str = ""
     scopes: frozenset[str] = frozenset()
     is_system: bool = False
+    has_quarantine: bool = False
+    may_review: bool = False
+    home_scopes: frozenset[str] = frozenset()
 
     def can_see(self, scopes: frozenset[str]) -> bool:
         """Whether a row in `scopes` exists for this actor."""
@@ -170,13 +186,17 @@ class Tombstone(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The report's line for one mutation. `refusal` is None exactly when it was applied."""
+    """The report's line for one mutation. `refusal` is None exactly when it was applied.
+
+    With a `quarantine_id` it was refused and kept: `outcome` is the one that it would have had.
+    """
 
     mutation: Mutation
     outcome: Outcome
     version: int | None = None
     current: Wire | None = None
     refusal: Refusal | None = None
+    quarantine_id: UUID | None = None
 
 
 class Write(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -220,6 +220,12 @@ def _render_result(result: Result) -> Wire:
             line["errors"] = [_render_error(error) for error in refusal.errors]
         if result.outcome is Outcome.CONFLICT:
             line["base_version"] = mutation.base_version
+    if result.quarantine_id is not None:
+        line |= {
+            "outcome": Outcome.QUARANTINED,
+            "refused": result.outcome,
+            "quarantine_id": result.quarantine_id,
+        }
     if result.version is not None:
         line["version"] = result.version
     if result.current is not None:

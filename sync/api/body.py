@@ -38,6 +38,17 @@ def read_json_body(request: Request) -> bytes:
     return _inflate(compressed, limits.body_bytes_max)
 
 
+def read_optional_json_body(request: Request) -> bytes:
+    """Return the decoded body of a JSON request, an empty object when there is none.
+
+    Raises:
+        UnsupportedMediaType, EncodingUnsupported, LimitExceeded, BodyMalformed: as the other.
+    """
+    if request.META.get("CONTENT_LENGTH") in {None, "", "0"}:
+        return b"{}"
+    return read_json_body(request)
+
+
 def _read(request: Request, limit: str, bytes_max: int) -> bytes:
     body = request._request.read(bytes_max + 1)
     if len(body) > bytes_max:

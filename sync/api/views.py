@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.http import HttpResponse
-from django.utils.module_loading import import_string
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
@@ -14,10 +11,11 @@ from rest_framework.views import APIView
 
 from sync import clock, feed, push, receipts
 from sync.api import serializers as shapes
+from sync.api.actor import actor_of
 from sync.api.body import read_json_body
+from sync.api.parameters import parse_limit
 from sync.conf import sync_settings
-from sync.errors import KeyRequired, ParameterInvalid
-from sync.types import Actor
+from sync.errors import KeyRequired
 
 JSON, PROBLEM_JSON = "application/json", "application/problem+json"
 FIRST_ERROR_STATUS = 400
@@ -29,12 +27,6 @@ _KEY = OpenApiParameter(
     required=True,
     description="Made by the client, one per batch; repeat it when you repeat the request.",
 )
-
-
-def _actor(request: Request) -> Actor:
-    resolve: Any = import_string(sync_settings().actor_resolver)
-    actor: Actor = resolve(request)
-    return actor
 
 
 def _respond(answer: receipts.Answer) -> HttpResponse:
@@ -66,7 +58,7 @@ class PushView(APIView):
     def post(self, request: Request) -> HttpResponse:
         """Push a batch of mutations; answers with one result for every mutation."""
         answer = push.push(
-            _actor(request),
+            actor_of(request),
             key=push.parse_key(request.headers.get("Idempotency-Key")),
             route=f"POST {request.path}",
             body=read_json_body(request),
@@ -95,9 +87,9 @@ class PullView(APIView):
         """Pull what changed for this device since the cursor."""
         query = request.query_params
         page = feed.pull(
-            _actor(request),
+            actor_of(request),
             cursor=query.get("cursor") or None,
-            limit=_parse_limit(query.get("limit")),
+            limit=parse_limit(query.get("limit")),
             collections=sorted({name for name in query.get("collections", "").split(",") if name}),
             now=clock.utc_now(),
         )
@@ -121,7 +113,7 @@ class ReceiptView(APIView):
         parsed = push.parse_key(key)
         if parsed is None:
             raise KeyRequired
-        return _respond(receipts.find(_actor(request), parsed))
+        return _respond(receipts.find(actor_of(request), parsed))
 
 
 class LimitsView(APIView):
@@ -134,11 +126,3 @@ class LimitsView(APIView):
         return Response(
             {str(name): getattr(limits, str(name)) for name in shapes.LimitsShape().fields}
         )
-
-
-def _parse_limit(text: str | None) -> int | None:
-    if text is None:
-        return None
-    if not text.isascii() or not text.isdigit() or len(text) > len(str(2**31)):
-        raise ParameterInvalid("limit", "must be a whole number")
-    return int(text)
