@@ -27,18 +27,23 @@ BACKOFF_S = 0.02  # mean wait before the second try; doubles with each
 def run(work: Callable[[], T], rng: random.Random | None = None) -> T:
     """Return what `work` returns, committed.
 
+    Inside a transaction of the caller's, what the database gave up is lost with all of it, and not
+    tried again; a row that somebody else has created meanwhile is seen by another try even there.
+
     Raises:
         Unavailable: the tries are used up, or the connection was lost.
     """
     jitter = rng or random.Random()  # noqa: S311  # spreads retries; guards nothing
-    tries = sync_settings().transaction_tries_max if not connection.in_atomic_block else 1
-    for attempt in range(tries):
+    is_inner = connection.in_atomic_block
+    for attempt in range(sync_settings().transaction_tries_max):
         try:
             with transaction.atomic():
                 return work()
         except RowAppearedError:
             pass
         except (OperationalError, InterfaceError) as error:
+            if is_inner and getattr(error.__cause__, "sqlstate", None) in PASSING:
+                raise Unavailable from error
             if getattr(error.__cause__, "sqlstate", None) not in PASSING:
                 connection.close()
                 raise Unavailable from error
