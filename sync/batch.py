@@ -78,23 +78,25 @@ def carry_out(
 
 def log(actor: Actor, carried: Carried, now: datetime.datetime) -> None:
     """Tell the feed of what was written; must be the transaction's last statement."""
-    writes, facts = carried.writes, carried.facts
+    writes, facts, trusts_log = carried.writes, carried.facts, not actor.is_system
     if not writes:
         return
-    parents = scopes.parent_keys(writes)
+    parents = scopes.parent_keys(writes, facts, trusts_log=trusts_log)
     is_current = True
     unread = parents - facts.rows.keys() - {write.key for write in writes}
     if unread:
         more = changelog.read_facts(actor.tenant_id, unread)
         is_current, facts = more.moves == facts.moves, facts | more
-    changes = scopes.changes_of(writes, facts)
+    changes = scopes.changes_of(writes, facts, trusts_log=trusts_log)
     is_quiet = is_current and not scopes.is_move(changes, facts)
     if is_quiet and _append(actor, changes, facts, now):
         return
     # A row with heirs changes scopes, here or meanwhile elsewhere: look again under the lock.
     changelog.lock_stream(actor.tenant_id)
-    facts = changelog.read_facts(actor.tenant_id, {write.key for write in writes} | parents)
-    changes = scopes.changes_of(writes, facts)
+    keys = {write.key for write in writes}
+    parents |= scopes.parent_keys(writes, facts, trusts_log=False)
+    facts = changelog.read_facts(actor.tenant_id, keys | parents)
+    changes = scopes.changes_of(writes, facts, trusts_log=trusts_log)
     is_move = scopes.is_move(changes, facts)
     if is_move:
         changes += scopes.descendants(actor.tenant_id, changes, facts)
@@ -186,28 +188,39 @@ def _targets(
 def _rows(
     actor: Actor, locked: Mapping[str, Mapping[str, storage.Locked]], facts: changelog.Facts
 ) -> dict[RowKey, RowState]:
-    """Return the locked rows; their values are what the log last said of them."""
+    """Return the locked rows with their values: for a device those that the log last told.
+
+    The office works on the tables themselves, and so mends what somebody wrote past the engine
+    (`sync_check` finds that); so does a device with a row that the log does not know as it is.
+    """
     rows: dict[RowKey, RowState] = {}
     for name, of_collection in locked.items():
-        unlogged = []
-        for row_id, (version, field_versions) in of_collection.items():
+        unread = []
+        for row_id, row in of_collection.items():
             key = RowKey(name, row_id)
-            fact = facts.rows.get(key)
-            if fact is None or fact.payload is None or fact.version != version:
-                unlogged.append(row_id)
-                continue
-            rows[key] = RowState(
-                version=version,
-                field_versions=field_versions,
-                data=decode(fact.payload),
-                scopes=fact.scopes,
-            )
-        if unlogged:  # somebody wrote past the engine (`sync_check` tells): believe the table
-            found = storage.read_rows(ranked_collections()[name], actor.tenant_id, unlogged)
+            state = None if actor.is_system else _told(row, facts.rows.get(key))
+            if state is None:
+                unread.append(row_id)
+            else:
+                rows[key] = state
+        if unread:
+            found = storage.read_rows(ranked_collections()[name], actor.tenant_id, unread)
             for row_id, state in found.items():
                 key = RowKey(name, row_id)
                 rows[key] = replace(state, scopes=facts.scopes(key))
     return rows
+
+
+def _told(row: storage.Locked, fact: changelog.Fact | None) -> RowState | None:
+    """Return the row as the log tells it, None if that is not the version that is stored."""
+    if fact is None or fact.payload is None or fact.version != row.version:
+        return None
+    return RowState(
+        version=row.version,
+        field_versions=row.field_versions,
+        data=decode(fact.payload),
+        scopes=fact.scopes,
+    )
 
 
 def _write_in_hope(batch: Batch, now: datetime.datetime) -> tuple[list[Result], list[Write]]:

@@ -301,14 +301,22 @@ def _reason(result: Result) -> str:
 
 
 class BypassesFeed(SyncError, TypeError):
-    """Code tried to write synced rows in a way that no device would hear of."""
+    """Code tried to write synced rows in a way that no device would hear of, or could follow.
+
+    `what` is the write, `why` what it would do, `instead` how it is written rightly.
+    """
 
     code = "bypasses_feed"
     status = 500
     title = "The write would bypass the change feed"
 
-    def __init__(self, what: str, instead: str) -> None:
-        super().__init__(f"{what} would bypass the change feed: no device would see it. {instead}")
+    def __init__(
+        self,
+        what: str,
+        instead: str,
+        why: str = "would bypass the change feed: no device would see it",
+    ) -> None:
+        super().__init__(f"{what} {why}. {instead}")
 
 
 class NeedsCare(Exception):

@@ -179,7 +179,7 @@ def collection_of(model: type[models.Model]) -> Collection:
         ImproperlyConfigured: none does.
     """
     for collection in _collections.values():
-        if collection.model is model:
+        if collection.model is model._meta.concrete_model:
             return collection
     message = f"{model.__name__} has no collection: register one in its app's collections.py"
     raise ImproperlyConfigured(message)

@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 Scopes = frozenset[str]
 
 
-def parent_keys(writes: Iterable[Write]) -> set[RowKey]:
+def parent_keys(writes: Iterable[Write], facts: Facts, *, trusts_log: bool) -> set[RowKey]:
     """Return the rows that the written rows take scopes from.
 
     An edit that moves its row nowhere leaves its scopes as they are: its parent need not be asked.
+    Unless the log is not trusted: the office's edits mend what is wrong there.
     """
     collections = ranked_collections()
     found = set()
@@ -34,15 +35,15 @@ def parent_keys(writes: Iterable[Write]) -> set[RowKey]:
         if write.after is not None:
             collection = collections[write.key.collection]
             key = _parent_key(collection, write.after.data)
-            if key is not None and not _stays(collection, write):
+            if key is not None and not (trusts_log and _stays(collection, write, facts)):
                 found.add(key)
     return found
 
 
-def changes_of(writes: Sequence[Write], facts: Facts) -> list[Change]:
+def changes_of(writes: Sequence[Write], facts: Facts, *, trusts_log: bool) -> list[Change]:
     """Return what the feed is to say of `writes`, parents first, with scopes as `facts` has them.
 
-    `facts` must cover the written rows and `parent_keys(writes)`.
+    `facts` must cover the written rows and their `parent_keys`.
     """
     collections = ranked_collections()
     rank = {name: position for position, name in enumerate(collections)}
@@ -55,7 +56,7 @@ def changes_of(writes: Sequence[Write], facts: Facts) -> list[Change]:
             continue
         collection = collections[write.key.collection]
         parent = _parent_key(collection, write.after.data)
-        if parent not in now and _stays(collection, write):
+        if parent not in now and trusts_log and _stays(collection, write, facts):
             after = before
         else:
             own = frozenset(collection.own_scopes(write.after.data))
@@ -153,13 +154,15 @@ def _inherited(parent: RowKey | None, now: Mapping[RowKey, Scopes], facts: Facts
     return now[parent] if parent in now else facts.scopes(parent)
 
 
-def _stays(collection: Collection, write: Write) -> bool:
+def _stays(collection: Collection, write: Write, facts: Facts) -> bool:
     """Whether an edit leaves its row where it is: the same parent, the same scopes of its own."""
-    if write.before is None or write.after is None:
+    fact = facts.rows.get(write.key)
+    if write.before is None or write.after is None or fact is None:
         return False
     before, after = write.before.data, write.after.data
+    is_logged = fact.op is ChangeOp.UPSERT and fact.version == write.before.version
     is_kept = collection.parent is None or before[collection.parent] == after[collection.parent]
-    return is_kept and collection.own_scopes(before) == collection.own_scopes(after)
+    return is_logged and is_kept and collection.own_scopes(before) == collection.own_scopes(after)
 
 
 def _parent_key(collection: Collection, row: Wire) -> RowKey | None:

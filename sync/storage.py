@@ -10,7 +10,7 @@ by element in Python, which costs several times as much.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import DataError, IntegrityError, connection, transaction
@@ -59,6 +59,24 @@ def read(collection: Collection, tenant_id: UUID) -> dict[str, RowState]:
     rows = collection.model._base_manager.filter(tenant_id=tenant_id)
     found = {str(row[0]): row for row in rows.values_list(*_columns(collection))}
     return _states(collection, tenant_id, found)
+
+
+def read_in_chunks(
+    collection: Collection, tenant_id: UUID, chunk_rows: int
+) -> Iterator[dict[str, RowState]]:
+    """Yield all rows of a tenant, `chunk_rows` at a time, in order of their ids; as `read`.
+
+    Whether they are of one moment is for the caller's transaction to say.
+    """
+    rows = collection.model._base_manager.filter(tenant_id=tenant_id).order_by("id")
+    found: dict[str, tuple[Any, ...]] = {}
+    while not found or len(found) == chunk_rows:
+        following = rows.filter(id__gt=next(reversed(found))) if found else rows
+        chunk = following.values_list(*_columns(collection))[:chunk_rows]
+        found = {str(row[0]): row for row in chunk}
+        if not found:
+            return
+        yield _states(collection, tenant_id, found)
 
 
 def apply(writes: Sequence[Write], tenant_id: UUID, now: datetime.datetime) -> None:

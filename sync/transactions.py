@@ -33,11 +33,14 @@ def run(work: Work[T], rng: random.Random | None = None) -> T:
     The first try is without care, which is cheaper (see `batch.carry_out`); when it meets a row
     that needs care, all is done again with it.
 
+    Inside a transaction of the caller's, what the database gave up is lost with all of it, and not
+    tried again; a row that somebody else has created meanwhile is seen by another try even there.
+
     Raises:
         Unavailable: the tries are used up, or the connection was lost.
     """
     jitter = rng or random.Random()  # noqa: S311  # spreads retries; guards nothing
-    tries = sync_settings().transaction_tries_max if not connection.in_atomic_block else 1
+    is_inner, tries = connection.in_atomic_block, sync_settings().transaction_tries_max
     with_care, failures = False, 0
     while True:  # ends: by an answer, an error, or when the tries are used up
         try:
@@ -48,15 +51,21 @@ def run(work: Work[T], rng: random.Random | None = None) -> T:
                 with_care = True
                 continue
         except (OperationalError, InterfaceError, InternalError) as error:
-            if not is_away(error):
-                raise
-            if _sqlstate(error) not in PASSING:
-                connection.close()
-                raise Unavailable from error
+            _raise_unless_passing(error, is_inner=is_inner)
         failures += 1
         if failures >= tries:
             raise Unavailable
         time.sleep(BACKOFF_S * 2**failures * jitter.random())
+
+
+def _raise_unless_passing(error: Exception, *, is_inner: bool) -> None:
+    if not is_away(error):
+        raise error
+    is_passing = _sqlstate(error) in PASSING
+    if not is_passing:
+        connection.close()
+    if is_inner or not is_passing:
+        raise Unavailable from error
 
 
 def is_away(error: BaseException) -> bool:
