@@ -9,6 +9,7 @@ a thread for every request, without a bound: more work per request, and "too man
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING, cast
 
 from a2wsgi import WSGIMiddleware
@@ -28,3 +29,10 @@ pool = WSGIMiddleware(cast("WSGIApp", wsgi_application), workers=settings.WORKER
 application = BodyBuffer(
     pool, bytes_max=max(settings.DATA_UPLOAD_MAX_MEMORY_SIZE, sync_settings().body_bytes_max)
 )
+
+# A push makes some ten thousand objects, and nearly all die when their last reference does. At the
+# usual threshold the collector runs dozens of times in one push, each time over all of Django.
+GC_THRESHOLD = 50_000  # objects made and not yet gone, before the youngest are looked through
+gc.collect()
+gc.freeze()
+gc.set_threshold(GC_THRESHOLD)

@@ -309,3 +309,10 @@ class BypassesFeed(SyncError, TypeError):
 
     def __init__(self, what: str, instead: str) -> None:
         super().__init__(f"{what} would bypass the change feed: no device would see it. {instead}")
+
+
+class NeedsCare(Exception):
+    """A push that was carried out in the hope that all is well met a row that is not.
+
+    Nobody outside of `transactions` sees it: the push is carried out again, with care.
+    """

@@ -9,9 +9,10 @@ them to COMMIT, so put bulk work into one `apply` rather than many `save()`s.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from sync import batch, transactions
 from sync.clock import utc_now
@@ -54,7 +55,7 @@ def apply(tenant_id: UUID, mutations: Iterable[Mutation]) -> list[Result]:
     """
     numbered = [_numbered(index, mutation) for index, mutation in enumerate(mutations)]
     actor = Actor(tenant_id=tenant_id, is_system=True)
-    return transactions.run(lambda: _carry_out(actor, numbered))
+    return transactions.run(lambda _: _carry_out(actor, numbered))
 
 
 def save(
@@ -111,9 +112,9 @@ def _carry_out(actor: Actor, mutations: Sequence[Mutation]) -> list[Result]:
     refused = [result for result in carried.results if result.refusal is not None]
     if refused:
         raise EditRefused(refused)
-    batch.log(actor, carried.writes, now)
+    batch.log(actor, carried, now)
     return carried.results
 
 
 def _numbered(index: int, mutation: Mutation) -> Mutation:
-    return dataclasses.replace(mutation, index=index)
+    return replace(mutation, index=index)

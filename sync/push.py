@@ -16,6 +16,7 @@ from django.db import transaction
 from sync import batch, quarantine, receipts, transactions, wire
 from sync.conf import sync_settings
 from sync.errors import KeyInvalid, KeyRequired
+from sync.failpoints import Point, reach
 from sync.receipts import Answer
 from sync.types import Actor, Outcome, Policy, Result
 
@@ -41,11 +42,18 @@ def push(
     limits = sync_settings()
     request = wire.parse_push(body, rows_max=limits.push_rows_max, depth_max=limits.json_depth_max)
     if request.validate_only:
-        return transactions.run(lambda: _rehearse(actor, request, now))
+        return transactions.run(lambda _: _rehearse(actor, request, now))
     if key is None:
         raise KeyRequired
     fingerprint = wire.fingerprint(route, body)
-    return transactions.run(lambda: _carry_out_once(actor, key, fingerprint, request, now))
+    reach(Point.RECEIVED)
+    answer = transactions.run(
+        lambda with_care: _carry_out_once(
+            actor, key, fingerprint, request, now, with_care=with_care
+        )
+    )
+    reach(Point.COMMITTED)
+    return answer
 
 
 def parse_key(header: str | None) -> str | None:
@@ -73,15 +81,20 @@ def _carry_out_once(
     fingerprint: bytes,
     request: wire.PushRequest,
     now: datetime.datetime,
+    *,
+    with_care: bool,
 ) -> Answer:
     known = receipts.claim(actor, key, fingerprint, now)
     if known is not None:
         return known
-    carried = batch.carry_out(actor, request.policy, request.mutations, now)
+    reach(Point.CLAIMED)
+    carried = batch.carry_out(actor, request.policy, request.mutations, now, with_care=with_care)
     results = quarantine.park(actor, key, request.mutations, carried.results, now)
     answer = _answer(request.policy, results, now)
     receipts.keep(actor, key, answer)
-    batch.log(actor, carried.writes, now)
+    reach(Point.ANSWERED)
+    batch.log(actor, carried, now)
+    reach(Point.LOGGED)
     return answer
 
 

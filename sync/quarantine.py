@@ -22,6 +22,7 @@ from uuid import UUID
 import msgspec
 from django.db import connection
 from django.db.models import F, QuerySet
+from msgspec.structs import replace
 
 from sync import changelog
 from sync.conf import sync_settings
@@ -101,7 +102,7 @@ def park(
     }
     kept = _insert(actor, key, lines, now)
     return [
-        dataclasses.replace(result, quarantine_id=kept[digests[result.mutation.index]])
+        replace(result, quarantine_id=kept[digests[result.mutation.index]])
         if result.mutation.index in digests
         else result
         for result in results
@@ -202,7 +203,7 @@ def _insert(
 
 def _line(mutation: Mutation, result: Result) -> Wire:
     refusal = result.refusal
-    errors = [dataclasses.asdict(e) for e in refusal.errors[:ERRORS_MAX]] if refusal else []
+    errors = refusal.errors[:ERRORS_MAX] if refusal else ()
     return {
         "collection": mutation.collection,
         "row_id": mutation.id,

@@ -31,6 +31,11 @@ SELECT %s, %s, %s, %s, %s FROM set_config('lock_timeout', %s, true)
 ON CONFLICT (tenant_id, holder_id, key) DO NOTHING
 """  # the time-out holds for every lock of the transaction, and is set before the first wait
 
+_KEEP = """
+UPDATE sync_request SET status = %s, answer = %s
+WHERE tenant_id = %s AND holder_id = %s AND key = %s
+"""
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
@@ -68,9 +73,8 @@ def claim(actor: Actor, key: str, fingerprint: bytes, now: datetime.datetime) ->
 
 def keep(actor: Actor, key: str, answer: Answer) -> None:
     """Store the answer of a claimed key; it commits together with the effects."""
-    Receipt.objects.filter(tenant_id=actor.tenant_id, holder_id=_holder(actor), key=key).update(
-        status=answer.status, answer=answer.body
-    )
+    with connection.cursor() as cursor:
+        cursor.execute(_KEEP, [answer.status, answer.body, actor.tenant_id, _holder(actor), key])
 
 
 def find(actor: Actor, key: str) -> Answer:

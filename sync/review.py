@@ -14,6 +14,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from sync import batch, quarantine, storage, transactions, validation, wire
 from sync.clock import render_time
@@ -120,7 +121,7 @@ def apply(reviewer: Actor, parked_id: UUID, edit: Edit, now: datetime.datetime) 
         Unavailable: the database gave up; whether it is settled says a look at it.
     """
     _check_reviewer(reviewer)
-    return transactions.run(lambda: _apply(reviewer, parked_id, edit, now))
+    return transactions.run(lambda _: _apply(reviewer, parked_id, edit, now))
 
 
 def discard(reviewer: Actor, parked_id: UUID, reason: str, now: datetime.datetime) -> Wire:
@@ -130,7 +131,7 @@ def discard(reviewer: Actor, parked_id: UUID, reason: str, now: datetime.datetim
         ReviewForbidden, QuarantineMissing, QuarantineSettled, Unavailable: as `apply`.
     """
     _check_reviewer(reviewer)
-    return transactions.run(lambda: _discard(reviewer, parked_id, reason, now))
+    return transactions.run(lambda _: _discard(reviewer, parked_id, reason, now))
 
 
 def render(parked: ParkedMutation) -> Wire:
@@ -189,7 +190,7 @@ def _apply(reviewer: Actor, parked_id: UUID, edit: Edit, now: datetime.datetime)
     quarantine.settle(
         parked, ParkedState.APPLIED, by=reviewer.user_id, now=now, edit=changed or None
     )
-    batch.log(signer, carried.writes, now)
+    batch.log(signer, carried, now)
     return line
 
 
@@ -227,8 +228,8 @@ def _on_row_as_it_is(mutation: Mutation, reviewer: Actor) -> Mutation:
     is_based = mutation.op is Op.CREATE or mutation.base_version is not None
     if is_based or collection is None or not wire.is_uuid(mutation.id):
         return mutation
-    row = storage.load(collection, reviewer.tenant_id, [mutation.id]).get(mutation.id)
-    return dataclasses.replace(mutation, base_version=row.version if row else None)
+    row = storage.lock(collection, reviewer.tenant_id, [mutation.id]).get(mutation.id)
+    return replace(mutation, base_version=row.version if row else None)
 
 
 def _check_as_sent_by_a_device(signer: Actor, mutation: Mutation, now: datetime.datetime) -> None:

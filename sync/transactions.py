@@ -12,35 +12,69 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
 
 from sync.conf import sync_settings
-from sync.database_verdict import RowAppearedError
-from sync.errors import Unavailable
+from sync.errors import NeedsCare, Unavailable
 
 T = TypeVar("T")
+Work = Callable[[bool], T]  # (with care) -> result
 
 PASSING = frozenset({"40001", "40P01", "55P03"})  # serialization, deadlock, lock not available
+# A replica, as the primary becomes by a failover; a session, a transaction that idled too long for
+# the operator's taste. The driver takes them for errors of the program.
+AWAY = frozenset({"25006", "25P03", "25P04"})
 BACKOFF_S = 0.02  # mean wait before the second try; doubles with each
 
 
-def run(work: Callable[[], T], rng: random.Random | None = None) -> T:
+def run(work: Work[T], rng: random.Random | None = None) -> T:
     """Return what `work` returns, committed.
+
+    The first try is without care, which is cheaper (see `batch.carry_out`); when it meets a row
+    that needs care, all is done again with it.
 
     Raises:
         Unavailable: the tries are used up, or the connection was lost.
     """
     jitter = rng or random.Random()  # noqa: S311  # spreads retries; guards nothing
     tries = sync_settings().transaction_tries_max if not connection.in_atomic_block else 1
-    for attempt in range(tries):
+    with_care, failures = False, 0
+    while True:  # ends: by an answer, an error, or when the tries are used up
         try:
             with transaction.atomic():
-                return work()
-        except RowAppearedError:
-            pass
-        except (OperationalError, InterfaceError) as error:
-            if getattr(error.__cause__, "sqlstate", None) not in PASSING:
+                return work(with_care)
+        except NeedsCare:
+            if not with_care:  # no failure: it was cheaper to ask the indexes by writing
+                with_care = True
+                continue
+        except (OperationalError, InterfaceError, InternalError) as error:
+            if not is_away(error):
+                raise
+            if _sqlstate(error) not in PASSING:
                 connection.close()
                 raise Unavailable from error
-        time.sleep(BACKOFF_S * 2**attempt * 2 * jitter.random())
-    raise Unavailable
+        failures += 1
+        if failures >= tries:
+            raise Unavailable
+        time.sleep(BACKOFF_S * 2**failures * jitter.random())
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether the database, not the request, is the reason for `error`: another time may do."""
+    match error:
+        case OperationalError() | InterfaceError():
+            return True
+        case InternalError():
+            return _sqlstate(error) in AWAY
+        case _:
+            return False
+
+
+def reconnect() -> None:
+    """Let the next query connect anew: a kept connection may lead to a primary of yesterday."""
+    if not connection.in_atomic_block:
+        connection.close()
+
+
+def _sqlstate(error: BaseException) -> str | None:
+    return getattr(error.__cause__, "sqlstate", None)

@@ -107,15 +107,21 @@ def fingerprint(route: str, body: bytes) -> bytes:
     return hashlib.sha256(route.encode() + b"\0" + body).digest()
 
 
-def digest(payload: str | None, version: int) -> int:
+def digest(payload: bytes | None, version: int) -> int:
     """Return a row's checksum: 64 bits, signed, over its version and its JSON as stored."""
-    text = f"{version}\n{payload or ''}".encode()
+    text = b"%d\n%b" % (version, payload or b"")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), signed=True)
 
 
-def render_payload(row: Wire) -> str:
+def render_payload(row: Wire) -> bytes:
     """Return a row's JSON as it is stored and sent."""
-    return _encoder.encode(row).decode()
+    return _encoder.encode(row)
+
+
+def splice(payload: bytes, **members: Any) -> bytes:
+    """Return a row's JSON with `members` before its own; nothing is parsed."""
+    inside = payload[1:-1]
+    return _encoder.encode(members)[:-1] + (b"," if inside else b"") + inside + b"}"
 
 
 def report_status(results: Sequence[Result]) -> str:

@@ -23,7 +23,6 @@ from django.core.exceptions import (
     SuspiciousOperation,
     ValidationError as DjangoValidationError,
 )
-from django.db import InterfaceError, OperationalError
 from django.http import Http404, UnreadablePostError
 from rest_framework import exceptions
 from rest_framework.fields import get_error_detail
@@ -31,6 +30,7 @@ from rest_framework.response import Response
 from rest_framework.settings import api_settings
 from rest_framework.views import set_rollback
 
+from sync import transactions
 from sync.errors import LimitExceeded, SyncError, Unavailable
 
 if TYPE_CHECKING:
@@ -135,8 +135,9 @@ def problem_response(exc: Exception, context: Mapping[str, Any]) -> Response:
     found = describe(exc)
     if found.code == INTERNAL:
         log.error("request %s failed", request_id, exc_info=exc)
-    elif isinstance(exc, (OperationalError, InterfaceError)):
+    elif transactions.is_away(exc):
         log.warning("request %s: the database is not there", request_id, exc_info=exc)
+        transactions.reconnect()
     response = problem(**_fields(found), request_id=request_id)
     auth_header = getattr(exc, "auth_header", None)  # DRF puts it on 401s
     if auth_header:
@@ -155,7 +156,7 @@ def describe(exc: Exception) -> Problem:
             return _from_api(exc)
         case DjangoValidationError():
             return framework_problem("validation_failed", errors=flatten(get_error_detail(exc)))
-        case OperationalError() | InterfaceError():
+        case _ if transactions.is_away(exc):
             return _from_sync(Unavailable())
         case _:
             return _from_django(exc)

@@ -90,35 +90,6 @@ def test_a_row_edited_by_many_at_once_counts_every_edit(wales: World) -> None:
     assert ChangeRow.objects.get(row_id=order["id"]).version == 2
 
 
-def test_pushes_over_the_same_rows_in_opposite_orders(wales: World) -> None:
-    """Locks are taken in one order, so nobody waits in a circle."""
-    phones = [wales.hire() for _ in range(4)]
-    orders = [create("work_orders", **wales.order()) for _ in range(60)]
-    phones[0].push(*orders)
-
-    def edit(position: int) -> list[str]:
-        found = []
-        for round_ in range(5):
-            batch = [
-                update("work_orders", o["id"], 1, priority=1 + (position + round_) % 5)
-                for o in orders
-            ]
-            if position % 2:
-                batch.reverse()
-            found += [line["outcome"] for line in phones[position].push(*batch)]
-        return found
-
-    at_once([partial(edit, n) for n in range(4)])
-
-    versions = dict(
-        WorkOrder.objects.filter(tenant_id=wales.tenant.pk).values_list("pk", "version")
-    )
-    logged = dict(
-        ChangeRow.objects.filter(collection="work_orders").values_list("row_id", "version")
-    )
-    assert {str(pk): version for pk, version in versions.items()} == logged
-
-
 @pytest.mark.parametrize("rounds", [15])
 def test_notes_follow_a_work_order_that_is_reassigned_meanwhile(wales: World, rounds: int) -> None:
     """A note pushed in the same moment must land in the scopes that its work order has now."""

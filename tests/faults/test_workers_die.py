@@ -1,0 +1,32 @@
+"""A worker process is killed at every point of a push: all or nothing, and the key is free."""
+
+from __future__ import annotations
+
+import pytest
+
+from sync.failpoints import Point
+from tests.faults.rig import LINK_DOWN, Rig
+
+
+@pytest.mark.parametrize("point", Point)
+def test_a_killed_worker_leaves_all_or_nothing(rig: Rig, point: Point) -> None:
+    """The phone hears nothing, sends the same bytes again, and that settles it."""
+    visit = rig.prepare_visit()
+    before, head = rig.snapshot(), rig.head()
+
+    catch = rig.control.catch(point)
+    sending = rig.at_once(lambda: rig.dora.push(visit.body, visit.key))
+    catch.wait().kill()
+    with pytest.raises(LINK_DOWN):
+        sending.result()
+
+    is_committed = point is Point.COMMITTED
+    assert (rig.snapshot() != before) == is_committed
+    assert rig.head() == head + (visit.changes if is_committed else 0)
+    assert rig.disagreements() == []
+
+    again = rig.dora.push(visit.body, visit.key)
+
+    assert (again.status, again.is_replay) == (200, is_committed)
+    assert again.outcomes == ["created", "created", "updated", "deleted"]
+    assert rig.head() == head + visit.changes
