@@ -417,7 +417,9 @@ def test_office_discards(office: Client, wales: World, phone: Phone) -> None:
 def test_who_may_only_look_at_the_quarantine_settles_nothing(wales: World, phone: Phone) -> None:
     """A right of its own, as everywhere in the admin."""
     turn_on(wales)
-    ids = parked(phone, create("work_orders", **wales.order(priority=9)))
+    order = create("work_orders", **wales.order())
+    phone.push(order)
+    ids = parked(phone, delete("work_orders", order["id"], 1))
     clerk = User.objects.create_user("clerk", is_staff=True)
     clerk.user_permissions.add(Permission.objects.get(codename="view_parkedmutation"))
     desk = Client()
