@@ -24,7 +24,7 @@ from loadtests.bench.cases import CASES, Case
 from loadtests.bench.client import start_clients
 from loadtests.bench.errors import BenchFailed
 
-ROUNDS, ROWS = 5, 10_000
+ROUNDS, ROWS = 5, 8_000
 QUICK_ROUNDS, QUICK_ROWS = 3, 3_000
 WORKERS: Final = 2
 COUNT_MAX: Final = 1_000_000  # more than a machine can take

@@ -8,6 +8,7 @@ A push that failed, or rows that are not there afterwards, end the bench.
 from __future__ import annotations
 
 import dataclasses
+import os
 import random
 from collections.abc import Iterator, Sequence
 from typing import Final, LiteralString
@@ -18,7 +19,7 @@ from loadtests.bench import workload
 from loadtests.bench.cases import Case
 from loadtests.bench.client import Clients, Job
 from loadtests.bench.errors import BenchFailed
-from loadtests.bench.processes import Shares, cpu_s
+from loadtests.bench.processes import Shares, cpu_s, machine_cpu_s
 from loadtests.bench.stage import Side, Stage
 from loadtests.bench.workload import Batch, Sender
 
@@ -36,12 +37,13 @@ SELECT (SELECT count(*) FROM work_order WHERE tenant_id = ANY(%(tenants)s::uuid[
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What one run of one side came to; the clients' own CPU is in none of the figures."""
+    """What one run of one side came to; `foreign_cpu_s` is what is not the bench's at all."""
 
     rows: int
     seconds: float
     server_cpu_s: float
     database_cpu_s: float
+    foreign_cpu_s: float
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,18 +83,17 @@ class Bench:
         self._stage.settle()
         counts = self._count(senders)
         self._prepare(side, jobs)
-        cpu = self._cpu(side)
+        before = self._cpu(side)
         seconds = self._clients.go()
-        server_cpu_s, database_cpu_s = (
-            after - before for before, after in zip(cpu, self._cpu(side), strict=True)
-        )
+        server, database, foreign = (b - a for a, b in zip(before, self._cpu(side), strict=True))
         sent = [batch for job in jobs for batch in (*job.warm_up, *job.batches)]
         check_counts(counts, self._count(senders), sent)
         return Run(
             rows=sum(batch.rows for job in jobs for batch in job.batches),
             seconds=seconds,
-            server_cpu_s=server_cpu_s,
-            database_cpu_s=database_cpu_s,
+            server_cpu_s=server,
+            database_cpu_s=database,
+            foreign_cpu_s=max(0.0, foreign),
         )
 
     def _make_job(self, side: Side, case: Case, sender: Sender, batches: int) -> Job:
@@ -129,9 +130,14 @@ class Bench:
             found = connection.execute(COUNT, {"tenants": tenants}).fetchone()
         return tuple(int(count or 0) for count in found or ())
 
-    def _cpu(self, side: Side) -> tuple[float, float]:
+    def _cpu(self, side: Side) -> tuple[float, float, float]:
+        """Return the CPU seconds so far of the server, of PostgreSQL, and of all but the bench."""
         postgres = getattr(self._stage.stack.postgres, "pid", None)  # our own has one
-        return cpu_s(side.server.child.pid), cpu_s(postgres) if postgres else 0.0
+        return (
+            cpu_s(side.server.child.pid),
+            cpu_s(postgres) if postgres else 0.0,
+            machine_cpu_s() - cpu_s(os.getpid()),
+        )
 
 
 def check_counts(before: Sequence[int], after: Sequence[int], sent: Sequence[Batch]) -> None:

@@ -1,4 +1,4 @@
-"""What the processes of a server use, and how they share the clients."""
+"""What processes use, and how those of a server share the clients."""
 
 from __future__ import annotations
 
@@ -45,6 +45,16 @@ def cpu_s(pid: int) -> float:
             continue  # its parent has its time by now
         total += times.user + times.system + times.children_user + times.children_system
     return total
+
+
+def machine_cpu_s() -> float:
+    """Return the CPU seconds that were used on this machine, or withheld from it, by anybody."""
+    times = psutil.cpu_times()
+    waited = times.idle + getattr(times, "iowait", 0.0)
+    in_guests = getattr(times, "guest", 0.0) + getattr(
+        times, "guest_nice", 0.0
+    )  # twice in the sum
+    return float(sum(times) - waited - in_guests)
 
 
 def list_tree(pid: int) -> list[psutil.Process]:

@@ -64,7 +64,7 @@ def test_small_run_measures_every_case(environ: dict[str, str], tmp_path: Path) 
 def test_a_database_of_somebodys_is_left_alone(environ: dict[str, str]) -> None:
     """The bench fills its database; a `DATABASE_URL` that lies about must not be filled."""
     taken = {**environ, "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}
-    options = ("--case", "new-100", "--rows", "100", "--rounds", "1", "--workers", "1")
+    options = ("--case", "new-100", "--rows", "2000", "--rounds", "1", "--workers", "1")
 
     bench = start(taken, *options, "--check", "--target", "0.000001")
     _, err = bench.communicate(timeout=END_S)

@@ -66,12 +66,14 @@ def sides(transactional_db: None) -> Sides:
     return Sides(*made)
 
 
-def on_the_floor(work: Callable[[floor.Connection], Coroutine[Any, Any, Any]]) -> Any:
+def on_the_floor(
+    work: Callable[[floor.Connection], Coroutine[Any, Any, list[bytes]]],
+) -> list[bytes]:
     given = connection.get_connection_params()
     names = ("host", "port", "user", "password", "dbname")
     address = make_conninfo(**{name: given[name] for name in names})
 
-    async def run() -> Any:
+    async def run() -> list[bytes]:
         async with await psycopg.AsyncConnection.connect(address, autocommit=True) as link:
             return await work(link)
 

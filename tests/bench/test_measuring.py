@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import http.server
+import io
 import json
 import os
 import socket
@@ -14,15 +15,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from loadtests.bench.cases import CASES
 from loadtests.bench.client import Job, start_clients
 from loadtests.bench.errors import BenchFailed
 from loadtests.bench.measure import Round, Run, check_counts
 from loadtests.bench.processes import Shares, cpu_s
-from loadtests.bench.report import Figures, as_json
+from loadtests.bench.report import Figures, as_json, show
 from loadtests.bench.workload import Batch, find_failure
 
+CORES = os.cpu_count() or 1
 BATCH = Batch(key="k", body=b"{}", rows=2, outcome="created", version=1)
 EDIT = dataclasses.replace(BATCH, outcome="updated", version=2)
 GOOD = [{"index": n, "outcome": "created", "version": 1} for n in range(2)]
@@ -171,12 +174,19 @@ def test_cpu_of_children_that_ended_is_counted() -> None:
     assert cpu_s(os.getpid()) - before >= 0.2
 
 
-def figures(*ratios: float, target: float | None) -> Figures:
-    floor = Run(rows=1_000, seconds=1, server_cpu_s=1, database_cpu_s=1)
-    rounds = [
-        Round(floor=floor, product=dataclasses.replace(floor, seconds=1 / ratio))
-        for ratio in ratios
-    ]
+def figures(
+    *ratios: float, target: float | None, foreign_cpu_s: float = 0, product_cpu_s: float = 1
+) -> Figures:
+    def run(seconds: float, cpu_s: float) -> Run:
+        return Run(
+            rows=1_000,
+            seconds=seconds,
+            server_cpu_s=cpu_s / 2,
+            database_cpu_s=cpu_s / 2,
+            foreign_cpu_s=foreign_cpu_s * seconds,
+        )
+
+    rounds = [Round(floor=run(1, 1), product=run(1 / ratio, product_cpu_s)) for ratio in ratios]
     return Figures(case=CASES[0], rounds=rounds, target=target)
 
 
@@ -196,3 +206,27 @@ def test_the_median_of_the_rounds_is_judged(
 
     assert found.is_missed is is_missed
     assert as_json([found])["new-500"]["is_missed"] is is_missed
+
+
+def test_a_busy_machine_is_judged_by_cpu() -> None:
+    """Waiting for others is the same for both sides: by the clock it makes any product look good."""
+    found = figures(0.9, target=0.6, foreign_cpu_s=0.5 * CORES, product_cpu_s=2)
+
+    out = io.StringIO()
+    show([found], Console(file=out, width=200))
+
+    assert found.ratio > 0.6
+    assert found.cpu_ratio == 0.5
+    assert found.is_missed
+    assert "Others used up to 50% of this machine." in out.getvalue()
+
+
+def test_a_machine_of_its_own_is_judged_by_the_clock() -> None:
+    """There a lock that is waited for counts, as it does for a device."""
+    found = figures(0.5, target=0.6, foreign_cpu_s=0.05 * CORES, product_cpu_s=1)
+
+    out = io.StringIO()
+    show([found], Console(file=out, width=200))
+
+    assert found.is_missed
+    assert "Others" not in out.getvalue()
