@@ -18,7 +18,8 @@ from django.db import DEFAULT_DB_ALIAS, models
 
 from sync import local_edits, transactions
 from sync.errors import BypassesFeed
-from sync.registry import Collection, FieldSpec, collection_of
+from sync.fields import FieldSpec
+from sync.registry import Collection, collection_of
 from sync.tenancy import TENANT_COLUMN, TenantForeignKey
 from sync.types import Mutation, Outcome, Result, RowKey
 

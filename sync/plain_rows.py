@@ -17,7 +17,7 @@ from __future__ import annotations
 import datetime
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -25,6 +25,7 @@ import msgspec
 from django.core import validators
 from rest_framework import fields as drf, serializers
 from rest_framework.settings import api_settings
+from rest_framework.validators import ProhibitSurrogateCharactersValidator
 
 from sync.serializers import NestedSerializer, ReferenceField, RowSerializer
 
@@ -46,7 +47,7 @@ _PLAIN_VALIDATORS = (
     validators.MinValueValidator,
     validators.MaxValueValidator,
     validators.ProhibitNullCharactersValidator,
-    drf.ProhibitSurrogateCharactersValidator,
+    ProhibitSurrogateCharactersValidator,
 )
 _ISO_FORMATS = (["iso-8601"], "iso-8601")
 _INTEGER_MAX = 2**63  # what a msgspec bound can be
@@ -127,7 +128,8 @@ class PlainRows:
     def _compile_list(self, name: str, field: Any) -> tuple[Any, Tidy] | None:
         """Return the type of a list of nested children, and what brings it into its order."""
         spec = self._nested.get(name)
-        if spec is None or type(field) is not serializers.ListSerializer:
+        is_known: bool = type(field) is serializers.ListSerializer
+        if spec is None or not is_known:
             return None
         rows = PlainRows(field.child, spec.fields)
         if rows._type is None:
@@ -270,7 +272,7 @@ def _compile_datetime(field: Any) -> tuple[Any, Tidy | None]:
     return datetime.datetime, _tidy_datetime
 
 
-def _formats(field: Any, taken: list[str], given: str) -> tuple[list[str], str]:
+def _formats(field: Any, taken: Sequence[str], given: str) -> tuple[list[str], str]:
     """Return the formats that a field takes, and the one that it gives."""
     return list(getattr(field, "input_formats", taken)), getattr(field, "format", given)
 

@@ -106,7 +106,8 @@ class NestedSerializer(RowSerializer):
     def is_needed(self, name: str) -> bool:
         """Whether `name` must be there: an edit of one child needs no more than its id."""
         field = self.fields[name]
-        is_edit = self.parent is None and self.partial
+        parent: Any = self.parent
+        is_edit = parent is None and self.partial
         return name == "id" if is_edit else field.required and not field.read_only
 
     def _refused_fields(self, data: Mapping[str, Any]) -> dict[str, Any]:

@@ -48,7 +48,7 @@ TEXTS = ["", " ", "x", " x", "x ", "x\n", "a\nb", "\x00", "x\x00y", "\ud800", "Ã
          "x" * 16, "x" * 17, "x" * 64, "x" * 65, "x" * 100, "x" * 101, "x" * 200, "x" * 201, "x" * 500,
          "x" * 501, "x" * 2_000, "x" * 2_001, "x" * 5_000, "x" * 5_001, "open", "repair", "draft", "in_service",
          "true", "1", UUID, UUID.upper(), UUID.replace("-", ""), f"urn:uuid:{UUID}", f"{{{UUID}}}"]  # fmt: skip
-OTHERS = [None, True, False, 0, 1, 2, 3, 5, 6, -1, 2**31 - 1, 2**31, -(2**31) - 1, 2**63 - 1, 2**63, 2**64, 32767,
+OTHERS: list[Any] = [None, True, False, 0, 1, 2, 3, 5, 6, -1, 2**31 - 1, 2**31, -(2**31) - 1, 2**63 - 1, 2**63, 2**64, 32767,
           32768, 0.0, -0.0, 1.0, 1.5, 90, 90.0, 90.01, -180, 1e308, float("nan"), float("inf"), [], {}, [[]], {"a": 1}]  # fmt: skip
 
 json_values = st.recursive(
@@ -121,7 +121,8 @@ def judges() -> dict[str, tuple[RowJudge, dict[str, NestedSpec]]]:
             judge = RowJudge(serializer, collection.fields, collection.nested)
             found[f"{name}-{'part' if partial else 'whole'}"] = judge, nested
         for spec in collection.nested:
-            child = type(collection.serializer().fields[spec.name].child)(partial=True)
+            listed: Any = collection.serializer().fields[spec.name]
+            child = type(listed.child)(partial=True)
             found[f"{name}.{spec.name}-edit"] = RowJudge(child, spec.fields), {}
     return found
 
@@ -157,7 +158,7 @@ def test_what_clients_send_is_plainly_good(name: str, data: Any) -> None:
     """A fast path that nothing takes would pass every other test."""
     judge, _ = JUDGES[name]
 
-    def row_of(fields: dict[str, Any]) -> st.SearchStrategy[Wire]:
+    def row_of(fields: Any) -> st.SearchStrategy[Wire]:
         written = {each: field for each, field in fields.items() if not field.read_only}
         return st.fixed_dictionaries({each: value_of(f) for each, f in written.items()})
 

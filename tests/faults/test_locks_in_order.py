@@ -177,13 +177,12 @@ def test_the_same_rows_created_in_opposite_orders_never_deadlock(wales: World) -
 
         before = deadlocks_so_far(watcher)
         with at(Point.APPLIED, hold_the_middle):
-            reports = at_once(
-                [
-                    push_middle,
-                    partial(push_all, phones[0], assets),
-                    partial(push_all, phones[1], assets[::-1]),
-                ]
-            )
+            works: list[Callable[[], list[str]]] = [
+                push_middle,
+                partial(push_all, phones[0], assets),
+                partial(push_all, phones[1], assets[::-1]),
+            ]
+            reports = at_once(works)
         assert deadlocks_so_far(watcher) == before
 
     assert sorted(reports) == [[], ["created"], ["unchanged"]]
