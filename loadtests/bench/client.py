@@ -134,9 +134,7 @@ def _receive(end: Connection) -> Any:
 
 def _serve(driver: Connection) -> None:
     """Do the driver's jobs until it is gone: the life of a client process."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # a terminal sends it to all of us; the driver ends us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's goes to all; the driver obeys
     with suppress(EOFError, ConnectionError):  # the driver's end
         while True:
             job = driver.recv()

@@ -167,11 +167,11 @@ def test_no_process_gets_more_than_its_share() -> None:
 def test_cpu_of_children_that_ended_is_counted() -> None:
     """PostgreSQL's processes come and go in the middle of a run."""
     before = cpu_s(os.getpid())
-    work = "import os\nwhile sum(os.times()[:2]) < 0.2: pass"
+    work = "import os\nwhile sum(os.times()[:2]) < 0.3: pass"
 
     subprocess.run([sys.executable, "-c", work], check=True)  # noqa: S603  # our own command
 
-    assert cpu_s(os.getpid()) - before >= 0.2
+    assert cpu_s(os.getpid()) - before > 0.2
 
 
 def figures(
