@@ -15,6 +15,7 @@ from django.db import transaction
 from sync import batch, receipts, transactions, wire
 from sync.conf import sync_settings
 from sync.errors import KeyInvalid, KeyRequired
+from sync.push_body import PushRequest, parse_push
 from sync.receipts import Answer
 from sync.types import Actor, Outcome, Policy, Result
 
@@ -38,7 +39,7 @@ def push(
         Unavailable: the database gave up; the same request again finds the truth.
     """
     limits = sync_settings()
-    request = wire.parse_push(body, rows_max=limits.push_rows_max, depth_max=limits.json_depth_max)
+    request = parse_push(body, rows_max=limits.push_rows_max, depth_max=limits.json_depth_max)
     if request.validate_only:
         return transactions.run(lambda: _rehearse(actor, request, now))
     if key is None:
@@ -70,7 +71,7 @@ def _carry_out_once(
     actor: Actor,
     key: str,
     fingerprint: bytes,
-    request: wire.PushRequest,
+    request: PushRequest,
     now: datetime.datetime,
 ) -> Answer:
     known = receipts.claim(actor, key, fingerprint, now)
@@ -83,7 +84,7 @@ def _carry_out_once(
     return answer
 
 
-def _rehearse(actor: Actor, request: wire.PushRequest, now: datetime.datetime) -> Answer:
+def _rehearse(actor: Actor, request: PushRequest, now: datetime.datetime) -> Answer:
     """Return the report without its effects: the transaction is rolled back."""
     carried = batch.carry_out(actor, request.policy, request.mutations, now)
     transaction.set_rollback(True)
