@@ -1,4 +1,4 @@
-"""The shapes of push and pull for the API description; requests are parsed by `sync.wire`."""
+"""The shapes of push and pull for the API description; `sync.push_body` parses requests."""
 
 from __future__ import annotations
 
@@ -109,6 +109,9 @@ class LimitsShape(serializers.Serializer[Any]):
     pull_page_rows_max = serializers.IntegerField()
     json_depth_max = serializers.IntegerField()
     key_chars_max = serializers.IntegerField()
+    content_encodings = serializers.ListField(
+        child=serializers.CharField(), help_text="How a push's body may be compressed."
+    )
 
 
 class ProblemShape(serializers.Serializer[Any]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from django.http import HttpResponse
@@ -15,6 +16,7 @@ from rest_framework.views import APIView
 from sync import clock, feed, push, receipts
 from sync.api import serializers as shapes
 from sync.api.body import read_json_body
+from sync.api.inflate import ENCODINGS
 from sync.conf import sync_settings
 from sync.errors import KeyRequired, ParameterInvalid
 from sync.types import Actor
@@ -130,10 +132,8 @@ class LimitsView(APIView):
     @extend_schema(operation_id="sync_limits", responses={200: shapes.LimitsShape})
     def get(self, request: Request) -> Response:  # noqa: ARG002
         """Publish the limits of this server."""
-        limits = sync_settings()
-        return Response(
-            {str(name): getattr(limits, str(name)) for name in shapes.LimitsShape().fields}
-        )
+        limits = dataclasses.asdict(sync_settings()) | {"content_encodings": ENCODINGS}
+        return Response({name: limits[str(name)] for name in shapes.LimitsShape().fields})
 
 
 def _parse_limit(text: str | None) -> int | None:
