@@ -26,8 +26,11 @@ if TYPE_CHECKING:
     from a2wsgi.wsgi_typing import WSGIApp
 
 pool = WSGIMiddleware(cast("WSGIApp", wsgi_application), workers=settings.WORKER_THREADS)
+limits = sync_settings()
 application = BodyBuffer(
-    pool, bytes_max=max(settings.DATA_UPLOAD_MAX_MEMORY_SIZE, sync_settings().body_bytes_max)
+    pool,
+    bytes_max=max(settings.DATA_UPLOAD_MAX_MEMORY_SIZE, limits.body_bytes_max),
+    compressed_bytes_max=limits.compressed_body_bytes_max,
 )
 
 # A push makes some ten thousand objects, and nearly all die when their last reference does. At the

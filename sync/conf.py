@@ -23,7 +23,7 @@ class SyncSettings:
     pull_page_rows_max: int = 1_000  # changes a page
     pull_page_rows_default: int = 500
     quarantine_page_rows_max: int = 100  # parked mutations a page; a page is also bounded in bytes
-    json_depth_max: int = 16  # deepest nesting of a body; parsers recurse
+    json_depth_max: int = 16  # levels of nesting in a row's data; parsers recurse
     key_chars_max: int = 255  # Idempotency-Key
     lock_wait_ms: int = 2_000  # a twin for its key, a push for a row that another one holds
     transaction_tries_max: int = 4  # the first and three more after deadlock or lock time-out

@@ -134,8 +134,15 @@ class EncodingUnsupported(SyncError):
     status = 415
     title = "The content encoding is not supported"
 
-    def __init__(self, encoding: str) -> None:
-        super().__init__(f"{encoding!r} is not supported; send gzip, or no Content-Encoding.")
+    def __init__(self, encoding: str, taken: Sequence[str]) -> None:
+        names = " or ".join(taken)
+        super().__init__(f"{encoding!r} is not supported; send {names}, or no Content-Encoding.")
+        self.taken = tuple(taken)
+
+    @property
+    def members(self) -> dict[str, Any]:
+        """The encodings that are taken, as `GET /sync/limits` has them."""
+        return {"content_encodings": list(self.taken)}
 
 
 class RequestInFlight(SyncError):

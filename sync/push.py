@@ -17,6 +17,7 @@ from sync import batch, quarantine, receipts, transactions, wire
 from sync.conf import sync_settings
 from sync.errors import KeyInvalid, KeyRequired
 from sync.failpoints import Point, reach
+from sync.push_body import PushRequest, parse_push
 from sync.receipts import Answer
 from sync.types import Actor, Outcome, Policy, Result
 
@@ -40,7 +41,7 @@ def push(
         Unavailable: the database gave up; the same request again finds the truth.
     """
     limits = sync_settings()
-    request = wire.parse_push(body, rows_max=limits.push_rows_max, depth_max=limits.json_depth_max)
+    request = parse_push(body, rows_max=limits.push_rows_max, depth_max=limits.json_depth_max)
     if request.validate_only:
         return transactions.run(lambda _: _rehearse(actor, request, now))
     if key is None:
@@ -79,7 +80,7 @@ def _carry_out_once(
     actor: Actor,
     key: str,
     fingerprint: bytes,
-    request: wire.PushRequest,
+    request: PushRequest,
     now: datetime.datetime,
     *,
     with_care: bool,
@@ -98,7 +99,7 @@ def _carry_out_once(
     return answer
 
 
-def _rehearse(actor: Actor, request: wire.PushRequest, now: datetime.datetime) -> Answer:
+def _rehearse(actor: Actor, request: PushRequest, now: datetime.datetime) -> Answer:
     """Return the report without its effects: the transaction is rolled back."""
     carried = batch.carry_out(actor, request.policy, request.mutations, now)
     transaction.set_rollback(True)

@@ -20,6 +20,7 @@ from sync import batch, quarantine, storage, transactions, validation, wire
 from sync.clock import render_time
 from sync.conf import sync_settings
 from sync.errors import BodyMalformed, ParameterInvalid, QuarantineRefused, ReviewForbidden
+from sync.push_body import parse_push
 from sync.refusals import refuse
 from sync.registry import get_collection
 from sync.types import Actor, Mutation, Op, ParkedState, Policy, Result, Wire
@@ -215,7 +216,7 @@ def _mutation(parked: ParkedMutation, edit: Edit) -> Mutation:
     }
     depth_max = sync_settings().json_depth_max
     try:
-        request = wire.parse_push(wire.encode(push), rows_max=1, depth_max=depth_max)
+        request = parse_push(wire.encode(push), rows_max=1, depth_max=depth_max)
     except BodyMalformed as error:
         where = str(error).replace("mutations.0.", "").replace(".mutations[0]", "")
         raise BodyMalformed(where) from None

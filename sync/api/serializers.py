@@ -1,4 +1,4 @@
-"""The shapes of push, pull and review for the API description; `sync.wire` parses requests."""
+"""The shapes of push, pull and review for the API description; `push_body` parses requests."""
 
 from __future__ import annotations
 
@@ -122,6 +122,9 @@ class LimitsShape(serializers.Serializer[Any]):
     pull_page_rows_max = serializers.IntegerField()
     json_depth_max = serializers.IntegerField()
     key_chars_max = serializers.IntegerField()
+    content_encodings = serializers.ListField(
+        child=serializers.CharField(), help_text="How a push's body may be compressed."
+    )
 
 
 class ProblemShape(serializers.Serializer[Any]):

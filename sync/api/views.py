@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -13,6 +15,7 @@ from sync import clock, feed, push, receipts
 from sync.api import serializers as shapes
 from sync.api.actor import actor_of
 from sync.api.body import read_json_body
+from sync.api.inflate import ENCODINGS
 from sync.api.parameters import parse_limit
 from sync.conf import sync_settings
 from sync.errors import KeyRequired
@@ -122,7 +125,5 @@ class LimitsView(APIView):
     @extend_schema(operation_id="sync_limits", responses={200: shapes.LimitsShape})
     def get(self, request: Request) -> Response:  # noqa: ARG002
         """Publish the limits of this server."""
-        limits = sync_settings()
-        return Response(
-            {str(name): getattr(limits, str(name)) for name in shapes.LimitsShape().fields}
-        )
+        limits = dataclasses.asdict(sync_settings()) | {"content_encodings": ENCODINGS}
+        return Response({name: limits[str(name)] for name in shapes.LimitsShape().fields})

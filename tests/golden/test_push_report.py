@@ -23,7 +23,7 @@ from tests.scenarios.reading import outcomes
 
 ROOT = Path(__file__).parents[2]
 REPORT = ROOT / "docs" / "golden" / "push_report.json"
-PROTOCOL = ROOT / "docs" / "protocol.md"
+PAGE = ROOT / "docs" / "push_report.md"
 ROWS = 500
 NOW = "2026-11-23T08:00:00Z"
 
@@ -71,9 +71,10 @@ def history(world: World, sam: Phone) -> None:
         "deleted",
         "moved",
         "ended",
+        "finished",
     )
     rows = [order(world, name) for name in names]
-    rows[3]["data"]["status"] = "done"
+    rows[3]["data"]["status"] = rows[9]["data"]["status"] = "done"
     note = create("notes", named("note"), work_order=named("noted"), text="Bearing worn")
     asset = create("assets", named("asset"), site=world.site, category="pump")
     form = create("inspections", named("form"), asset=named("asset"), template_code="T")
@@ -121,7 +122,7 @@ def batch(world: World) -> list[dict[str, Any]]:
         *refused(world),
         update("work_orders", named("moved"), 1, title="mine"),
         update("work_orders", named("moved"), 2, priority=1),
-        update("work_orders", named("done"), 1, status="approved"),
+        update("work_orders", named("finished"), 1, status="approved"),
         delete("work_orders", named("ended"), 1),
     ]
     new = [order(world, f"new {n}") for n in range(ROWS - len(special))]
@@ -176,17 +177,16 @@ def test_the_sdk_reads_the_report() -> None:
 
 
 def test_docs_show_the_report() -> None:
-    """The lines in the protocol's page are those of the file, and all that differ in kind."""
-    lines = REPORT.read_text().splitlines()
-    shown = re.search(
-        r"<!-- from golden/push_report.json -->\n```json\n(.*?)```", PROTOCOL.read_text(), re.S
-    )
-    assert shown is not None
+    """One line of each kind, as it stands in the file, under its outcome and code."""
+    results = json.loads(REPORT.read_text())["results"]
+    kinds = {(line["outcome"], line.get("code", "")) for line in results}
 
-    quoted = [line.strip().rstrip(",") for line in shown[1].splitlines()]
-    known = {line.strip().rstrip(",").removesuffix("]}") for line in lines}
-    assert [line for line in quoted if line.startswith('{"index"') and line not in known] == []
-    codes = {json.loads(line)["code"] for line in quoted if '"code"' in line and line in known}
-    assert codes == {
-        line["code"] for line in json.loads(REPORT.read_text())["results"] if "code" in line
-    }
+    shown = re.findall(
+        r"^## `(\w+)`(?:, `(\w+)`)?\n.*?```json\n(.*?)```", PAGE.read_text(), re.M | re.S
+    )
+
+    assert {(outcome, code) for outcome, code, _ in shown} == kinds
+    for outcome, code, text in shown:
+        line = json.loads(text)
+        assert (line["outcome"], line.get("code", "")) == (outcome, code)
+        assert line in results
