@@ -297,7 +297,7 @@ def calls_to_the_slow_parser(body: bytes) -> int:
 )
 def test_body_of_a_field_worker_is_read_once(style: dict[str, Any]) -> None:
     """However it is laid out, and whatever punctuation its texts have: twins cost no second look."""
-    texts = ['he said: "no": leave', "12:30 : tea", 'line\nline\t"', "C:/", ":", "größer als 5 µm"]
+    texts = ['he said: "no": leave', "12:30 : tea", 'line\nline\t"', "C:/", ":", "größer: 5 µm"]
     data = {"a": texts, "b": [{"c": 1, "d": None, "e": True, "f": 1.5}], "g": {}, "h": []}
     mutations = [{"op": "create", "collection": "n", "id": "1", "group": None, "data": data}]
     body = json.dumps({"mutations": mutations, "policy": "per_row"}, **style).encode()
