@@ -36,17 +36,32 @@ def push(
 
     Raises:
         BodyMalformed, LimitExceeded: the body is no push; nothing was done, the key is free.
+        KeyRequired, KeyReused, RequestInFlight, Unavailable: as `carry_out`.
+    """
+    limits = sync_settings()
+    request = parse_push(body, rows_max=limits.push_rows_max, depth_max=limits.json_depth_max)
+    return carry_out(actor, request, key=key, fingerprint=wire.fingerprint(route, body), now=now)
+
+
+def carry_out(
+    actor: Actor,
+    request: PushRequest,
+    *,
+    key: str | None,
+    fingerprint: bytes,
+    now: datetime.datetime,
+) -> Answer:
+    """Return the answer to a push that has been parsed; `fingerprint` is what its key stands for.
+
+    Raises:
         KeyRequired: there is no key, and it is no dry run.
         KeyReused, RequestInFlight: see `receipts.claim`.
         Unavailable: the database gave up; the same request again finds the truth.
     """
-    limits = sync_settings()
-    request = parse_push(body, rows_max=limits.push_rows_max, depth_max=limits.json_depth_max)
     if request.validate_only:
         return transactions.run(lambda _: _rehearse(actor, request, now))
     if key is None:
         raise KeyRequired
-    fingerprint = wire.fingerprint(route, body)
     reach(Point.RECEIVED)
     answer = transactions.run(
         lambda with_care: _carry_out_once(

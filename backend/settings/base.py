@@ -136,7 +136,12 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "SERVE_INCLUDE_SCHEMA": False,
     "COMPONENT_SPLIT_REQUEST": True,
-    "ENUM_NAME_OVERRIDES": {"MutationShapeOpEnum": "sync.api.serializers.OPS"},
+    "ENUM_NAME_OVERRIDES": {
+        "MutationShapeOpEnum": "sync.api.serializers.OPS",
+        "AssetStatusEnum": "backend.fieldwork.status.AssetStatus",
+        "InspectionStatusEnum": "backend.fieldwork.status.InspectionStatus",
+        "WorkOrderStatusEnum": "backend.fieldwork.status.WorkOrderStatus",
+    },
     "SWAGGER_UI_DIST": "SIDECAR",  # files of our own: the page works with no internet
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SWAGGER_UI_SETTINGS": {"validatorUrl": None, "persistAuthorization": True},

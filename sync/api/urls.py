@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from sync.api import review_views, views
+from sync.api.bulk import bulk_views
 
 urlpatterns = [
     path("sync/push", views.PushView.as_view(), name="sync-push"),
@@ -24,5 +25,9 @@ urlpatterns = [
         "sync/quarantine/<uuid:parked_id>/discard/",
         review_views.DiscardView.as_view(),
         name="sync-parked-discard",
+    ),
+    *(
+        path(f"{name}/bulk/", view.as_view(), name=f"{name}-bulk")
+        for name, view in bulk_views().items()
     ),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
@@ -23,7 +24,7 @@ from sync.errors import KeyRequired
 JSON, PROBLEM_JSON = "application/json", "application/problem+json"
 FIRST_ERROR_STATUS = 400
 
-_KEY = OpenApiParameter(
+KEY = OpenApiParameter(
     "Idempotency-Key",
     OpenApiTypes.STR,
     OpenApiParameter.HEADER,
@@ -31,8 +32,18 @@ _KEY = OpenApiParameter(
     description="Made by the client, one per batch; repeat it when you repeat the request.",
 )
 
+PUSHED: dict[Any, Any] = {
+    200: shapes.ReportShape,
+    409: shapes.RejectedShape,
+    422: shapes.RejectedShape,
+    (400, PROBLEM_JSON): shapes.ProblemShape,
+    (413, PROBLEM_JSON): shapes.ProblemShape,
+    (503, PROBLEM_JSON): shapes.ProblemShape,
+}
 
-def _respond(answer: receipts.Answer) -> HttpResponse:
+
+def respond(answer: receipts.Answer) -> HttpResponse:
+    """Return a push's answer as HTTP."""
     is_error = answer.status >= FIRST_ERROR_STATUS
     response = HttpResponse(
         answer.body, status=answer.status, content_type=PROBLEM_JSON if is_error else JSON
@@ -47,16 +58,9 @@ class PushView(APIView):
 
     @extend_schema(
         operation_id="sync_push",
-        parameters=[_KEY],
+        parameters=[KEY],
         request=shapes.PushShape,
-        responses={
-            200: shapes.ReportShape,
-            409: shapes.RejectedShape,
-            422: shapes.RejectedShape,
-            (400, "application/problem+json"): shapes.ProblemShape,
-            (413, "application/problem+json"): shapes.ProblemShape,
-            (503, "application/problem+json"): shapes.ProblemShape,
-        },
+        responses=PUSHED,
     )
     def post(self, request: Request) -> HttpResponse:
         """Push a batch of mutations; answers with one result for every mutation."""
@@ -67,7 +71,7 @@ class PushView(APIView):
             body=read_json_body(request),
             now=clock.utc_now(),
         )
-        return _respond(answer)
+        return respond(answer)
 
 
 class PullView(APIView):
@@ -116,7 +120,7 @@ class ReceiptView(APIView):
         parsed = push.parse_key(key)
         if parsed is None:
             raise KeyRequired
-        return _respond(receipts.find(actor_of(request), parsed))
+        return respond(receipts.find(actor_of(request), parsed))
 
 
 class LimitsView(APIView):
