@@ -10,14 +10,14 @@ from typing import Any
 from django.db import models
 
 from sync.errors import NeedsCare
-from sync.refusals import invalid
+from sync.refusals import dependency_failed, does_not_exist, invalid
 from sync.registry import Collection
 from sync.tenancy import TENANT_COLUMN, TenantPrimaryKey, TenantReference
-from sync.types import FieldError, Outcome, Refusal, Write
+from sync.types import FieldError, Outcome, Refusal, RowKey, Wire, Write
 
 _DETAILS = {
     "unique": "Another row has this value.",
-    "does_not_exist": "No such row.",
+    "does_not_exist": "No such row.",  # of a nested row
     "check": "The values contradict a rule of the database.",
     "required": "This field may not be null.",
     "max_length": "The value is too long.",
@@ -53,8 +53,10 @@ def explain(error: Exception, collection: Collection, write: Write) -> Refusal:
             detail="Other rows refer to this one; delete them first.",
             args={"fields": []},
         )
+    if isinstance(constraint, TenantReference):
+        return _vanished(collection, _wire_name(collection, constraint.field), write.after.data)
     code = _CODES.get(state, "invalid")
-    path = _path(constraint) or getattr(diagnosis, "column_name", None) or ""
+    path = _path(collection, constraint) or getattr(diagnosis, "column_name", None) or ""
     args = {"constraint": name} if name else {}
     return invalid([FieldError(path=path, code=code, detail=_DETAILS[code], args=args)])
 
@@ -64,9 +66,22 @@ def _constraint(collection: Collection, name: str) -> models.BaseConstraint | No
     return next((c for c in found if c.name == name), None)
 
 
-def _path(constraint: models.BaseConstraint | None) -> str:
-    if isinstance(constraint, TenantReference):
-        return constraint.field
+def _vanished(collection: Collection, field: str, row: Wire) -> Refusal:
+    """Return what the plan would have said, had the row that `field` names been gone before."""
+    if field == collection.parent and collection.parent_collection is not None:
+        return dependency_failed(field, RowKey(collection.parent_collection, row[field]), None)
+    return invalid([does_not_exist(field)])
+
+
+def _path(collection: Collection, constraint: models.BaseConstraint | None) -> str:
     if isinstance(constraint, models.UniqueConstraint):
-        return next((name for name in constraint.fields if name != TENANT_COLUMN), "")
+        names = (name for name in constraint.fields if name != TENANT_COLUMN)
+        return next((_wire_name(collection, name) for name in names), "")
     return ""
+
+
+def _wire_name(collection: Collection, field: str) -> str:
+    """Return what devices call the model's `field`."""
+    concrete = collection.model._meta.concrete_fields
+    attname = next((f.attname for f in concrete if f.name == field), field)
+    return next((spec.name for spec in collection.fields if spec.attname == attname), field)

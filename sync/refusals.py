@@ -44,7 +44,10 @@ def does_not_exist(field: str) -> FieldError:
 
 
 def dependency_failed(field: str, key: RowKey, index: int | None) -> Refusal:
-    """Return the refusal of a row whose parent is missing, or was refused at `index`."""
+    """Return the refusal of a row whose `field` names `key`, which is not there.
+
+    `index` is the mutation of this push that was to create it, None when there is none.
+    """
     why = "was refused" if index is not None else "does not exist"
     return Refusal(
         outcome=Outcome.DEPENDENCY_FAILED,

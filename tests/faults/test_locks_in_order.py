@@ -175,13 +175,13 @@ def test_the_same_rows_created_in_opposite_orders_never_deadlock(wales: World) -
             assert middle_is_held.wait(WAIT_S)
             return sorted({line["outcome"] for line in phone.push(*batch)})
 
+        works: list[Callable[[], list[str]]] = [
+            push_middle,
+            partial(push_all, phones[0], assets),
+            partial(push_all, phones[1], assets[::-1]),
+        ]
         before = deadlocks_so_far(watcher)
         with at(Point.APPLIED, hold_the_middle):
-            works: list[Callable[[], list[str]]] = [
-                push_middle,
-                partial(push_all, phones[0], assets),
-                partial(push_all, phones[1], assets[::-1]),
-            ]
             reports = at_once(works)
         assert deadlocks_so_far(watcher) == before
 

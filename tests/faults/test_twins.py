@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
+from backend.accounts.models import Membership
 from backend.fieldwork.models import WorkOrder
+from sync.failpoints import Point
 from sync.models import ChangeRow, Receipt, Stream
+from sync.testing.failpoints import at
 from tests.crowd import at_once
-from tests.phones import Phone, World, create, new_id, update
+from tests.phones import Phone, World, create, delete, new_id, update
 
 
 def outcome_of(phone: Phone, mutation: dict[str, Any]) -> str:
@@ -88,6 +91,43 @@ def test_a_row_edited_by_many_at_once_counts_every_edit(wales: World) -> None:
     assert sorted(answers) == ["conflict"] * 7 + ["updated"]
     assert WorkOrder.objects.get(pk=order["id"]).version == 2
     assert ChangeRow.objects.get(row_id=order["id"]).version == 2
+
+
+@pytest.mark.parametrize("what", ["parent", "other reference"])
+def test_a_row_that_vanishes_meanwhile_is_as_one_that_was_gone(wales: World, what: str) -> None:
+    """Deleted between the plan and the write: only the database notices, and the words are the same."""
+    alice, dora = wales.hire(), wales.hire("dispatcher")
+    order = create("work_orders", **wales.order())
+    asset = create("assets", site=wales.site, category="pump")
+    dora.push(order, asset)
+    if what == "parent":
+        gone, mutation = order, create("notes", work_order=order["id"], text="rust")
+    else:
+        gone, mutation = asset, create("work_orders", **wales.order(asset=asset["id"]))
+    deletions = [partial(dora.push, delete(gone["collection"], gone["id"], 1))]
+
+    def delete_it_meanwhile() -> None:
+        if deletions:
+            at_once([deletions.pop()])
+
+    with at(Point.PLANNED, delete_it_meanwhile):
+        meanwhile = alice.push(mutation)
+
+    assert deletions == []
+    assert meanwhile == alice.push(mutation)
+    assert meanwhile[0]["outcome"] == ("dependency_failed" if what == "parent" else "invalid")
+
+
+def test_a_colleague_who_leaves_meanwhile_is_named_as_phones_name_them(wales: World) -> None:
+    """The membership ended between the check and the write; `assignee` is the name on the wire."""
+    alice, tom = wales.hire(), wales.hire()
+    mutation = create("work_orders", **wales.order(assignee=str(tom.user_id)))
+
+    with at(Point.PLANNED, Membership.objects.filter(user_id=tom.user_id).delete):
+        meanwhile = alice.push(mutation)
+
+    assert meanwhile == alice.push(mutation)
+    assert [error["path"] for error in meanwhile[0]["errors"]] == ["assignee"]
 
 
 @pytest.mark.parametrize("rounds", [15])

@@ -133,11 +133,9 @@ def test_reference_that_is_deleted_while_the_push_runs(wales: World) -> None:
     batch[1]["data"]["site"] = wales.other_site
     results = dora.push(*batch)
 
-    assert [line["outcome"] for line in results] == ["invalid", "created", "invalid", "invalid"]
-    assert results[0]["errors"][0] == {
-        "path": "site", "code": "does_not_exist", "detail": "No such row.",
-        "args": {"constraint": "work_order_site_ref"},
-    }  # fmt: skip
+    assert outcomes(results) == ["dependency_failed", "created"] + ["dependency_failed"] * 2
+    assert results[0]["code"] == "parent_missing"
+    assert results[0]["blocked_by"] == {"collection": "sites", "id": wales.site, "index": None}
 
 
 def test_tree_that_is_too_deep_is_refused_where_it_is(wales: World) -> None:
