@@ -71,8 +71,9 @@ def carry_out(
     """
     checked, refused = validation.judge(mutations, actor)
     refused |= _unknown_references(checked, refused, actor)
-    batch, facts = _read_batch(actor, policy, checked, refused, with_care=with_care)
-    results, writes = _write(batch, now) if with_care else _write_in_hope(batch, now)
+    new = frozenset[RowKey]() if with_care else _new_rows(checked, refused)
+    batch, facts = _read_batch(actor, policy, checked, refused, new)
+    results, writes = _write(batch, now) if with_care else _write_in_hope(batch, new, now)
     return Carried(results=results, writes=writes, facts=facts)
 
 
@@ -128,11 +129,13 @@ def _read_batch(
     policy: Policy,
     mutations: Sequence[Mutation],
     refused: dict[int, Refusal],
-    *,
-    with_care: bool,
+    new: frozenset[RowKey],
 ) -> tuple[Batch, changelog.Facts]:
-    """Lock the targets and read all that the plan depends on."""
-    targets = _targets(mutations, refused, with_care=with_care)
+    """Lock the targets, but for `new` ones, and read all that the plan depends on."""
+    targets: dict[str, set[str]] = {}
+    for mutation in mutations:
+        if mutation.index not in refused and mutation.key not in new:
+            targets.setdefault(mutation.collection, set()).add(mutation.id)
     references = set(_references(mutations, refused))
     locked = {
         name: storage.lock(collection, actor.tenant_id, targets[name])
@@ -166,23 +169,13 @@ def _read_batch(
     return batch, facts
 
 
-def _targets(
-    mutations: Sequence[Mutation],
-    refused: dict[int, Refusal],
-    *,
-    with_care: bool,
-) -> dict[str, set[str]]:
-    """Return the rows to look up, by collection."""
-    targets: dict[str, set[str]] = {}
-    new: set[RowKey] = set()
+def _new_rows(mutations: Sequence[Mutation], refused: Mapping[int, Refusal]) -> frozenset[RowKey]:
+    """Return the rows that the batch first of all creates: likely ones that do not exist yet."""
+    first_ops: dict[RowKey, Op] = {}
     for mutation in mutations:
-        if mutation.index in refused:
-            continue
-        if not with_care and (mutation.op is Op.CREATE or mutation.key in new):
-            new.add(mutation.key)
-        else:
-            targets.setdefault(mutation.collection, set()).add(mutation.id)
-    return targets
+        if mutation.index not in refused:
+            first_ops.setdefault(mutation.key, mutation.op)
+    return frozenset(key for key, op in first_ops.items() if op is Op.CREATE)
 
 
 def _rows(
@@ -223,9 +216,18 @@ def _told(row: storage.Locked, fact: changelog.Fact | None) -> RowState | None:
     )
 
 
-def _write_in_hope(batch: Batch, now: datetime.datetime) -> tuple[list[Result], list[Write]]:
-    """Plan and write, without the savepoint that looking into a refusal would need."""
+def _write_in_hope(
+    batch: Batch, new: frozenset[RowKey], now: datetime.datetime
+) -> tuple[list[Result], list[Write]]:
+    """Plan and write, without the savepoint that looking into a refusal would need.
+
+    That `new` rows are new is proved by inserting them. Of those that the plan leaves out nothing
+    is proved, and what it says of them may be wrong.
+    """
     results, writes = _plan(batch)
+    inserted = {write.key for write in writes if write.before is None}
+    if not new <= inserted:
+        raise NeedsCare
     try:
         storage.apply(writes, batch.actor.tenant_id, now)
     except (DataError, IntegrityError) as error:

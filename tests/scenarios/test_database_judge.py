@@ -240,6 +240,35 @@ def test_deleted_id_alone_is_found_by_the_feed(dora: Phone, wales: World) -> Non
     assert ChangeRow.objects.get(row_id=gone["id"]).version == 2
 
 
+@pytest.mark.parametrize("policy", ["per_row", "all_or_nothing"])
+def test_known_id_is_found_though_its_group_falls_anyway(
+    policy: str, alice: Phone, wales: World
+) -> None:
+    """What is not written is looked up, or the report would call it innocent."""
+    known, other = orders(wales, 2)
+    alice.push(known, other)
+    changed = {**known, "data": {**known["data"], "title": "mine"}, "group": "g"}
+    late = update("work_orders", other["id"], 7, title="late") | {"group": "g"}
+
+    results = alice.push(changed, late, policy=policy)
+
+    assert [line["code"] for line in results] == ["id_taken", "base_version_ahead"]
+
+
+def test_known_id_is_found_though_it_is_deleted_again(dora: Phone, wales: World) -> None:
+    """Created and deleted in one push: nothing to write, unless the row was there."""
+    (known,) = orders(wales, 1)
+    dora.push(known)
+    (fresh,) = orders(wales, 1)
+
+    results = dora.push(
+        known, delete("work_orders", known["id"], 1), fresh, delete("work_orders", fresh["id"], 1)
+    )
+
+    assert outcomes(results) == ["unchanged", "deleted", "created", "deleted"]
+    assert not WorkOrder.objects.filter(id=known["id"]).exists()
+
+
 def test_new_rows_are_not_looked_up(dora: Phone, wales: World) -> None:
     """Every statement counts: what is created is written at once."""
     with CaptureQueriesContext(connection) as queries:
