@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import dj_database_url
 from environs import FileAwareEnv
@@ -26,6 +26,16 @@ FLAGS = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(
     ("false", "no", "off", "0"), False
 )
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+# No wait for the database is without an end; options in the URL's query win over these.
+DATABASE_OPTIONS: Final[dict[str, Any]] = {
+    "connect_timeout": 5,  # seconds; the system's own is two minutes, with a thread in each
+    "keepalives_idle": 15,  # these three: a host that vanished is noticed within half a minute
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # milliseconds; the same for what was sent
+    # A worker that froze in the middle of a push holds its tenant's stream: not for ever.
+    "options": "-c idle_in_transaction_session_timeout=60s",
+}
 
 
 class Stage(enum.StrEnum):
@@ -249,7 +259,7 @@ class Reader:
             if not parsed.get("NAME"):
                 problem = "names no database"
                 raise ValueError(problem)
-            return dict(parsed)
+            return {**parsed, "OPTIONS": {**DATABASE_OPTIONS, **parsed.get("OPTIONS", {})}}
 
         return self._read(name, Stage.PRODUCTION, parse, {})
 

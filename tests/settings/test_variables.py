@@ -249,3 +249,14 @@ def test_connections_are_kept_and_checked() -> None:
     assert database["ENGINE"] == "django.db.backends.postgresql"
     assert database["CONN_MAX_AGE"] is None
     assert database["CONN_HEALTH_CHECKS"] is True
+
+
+def test_no_wait_for_the_database_is_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that vanished would hold every thread; a frozen worker would hold its tenant."""
+    monkeypatch.setenv("DATABASE_URL", "postgresql://h/x?connect_timeout=2")
+
+    options = Reader().database("DATABASE_URL")["OPTIONS"]
+
+    assert options.keys() >= {"connect_timeout", "keepalives_idle", "tcp_user_timeout"}
+    assert options["connect_timeout"] == 2
+    assert "idle_in_transaction_session_timeout=60s" in options["options"]
