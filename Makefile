@@ -45,6 +45,10 @@ serve: install ## Run the server with demo data on http://127.0.0.1:8000 (PORT=â
 test: install ## Run the tests on a real PostgreSQL and Valkey (ARGS="-k â€¦")
 	@$(WITH_STACK) $(PYTEST) $(ARGS)
 
+.PHONY: bench
+bench: install ## Measure pushes against a bare floor, about 4 minutes (ARGS="--quick", ARGS="--help")
+	@$(PY) -m loadtests.bench $(ARGS)
+
 # In order of slowness; each line says by itself what is wrong.
 .PHONY: check
 check: install ## All that CI runs: format, lint, spelling, layers, dependencies, migrations, types, tests

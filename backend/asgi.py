@@ -9,6 +9,7 @@ a thread for every request, without a bound: more work per request, and "too man
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING, cast
 
 from a2wsgi import WSGIMiddleware
@@ -25,6 +26,16 @@ if TYPE_CHECKING:
     from a2wsgi.wsgi_typing import WSGIApp
 
 pool = WSGIMiddleware(cast("WSGIApp", wsgi_application), workers=settings.WORKER_THREADS)
+limits = sync_settings()
 application = BodyBuffer(
-    pool, bytes_max=max(settings.DATA_UPLOAD_MAX_MEMORY_SIZE, sync_settings().body_bytes_max)
+    pool,
+    bytes_max=max(settings.DATA_UPLOAD_MAX_MEMORY_SIZE, limits.body_bytes_max),
+    compressed_bytes_max=limits.compressed_body_bytes_max,
 )
+
+# A push makes some ten thousand objects, and nearly all die when their last reference does. At the
+# usual threshold the collector runs dozens of times in one push, each time over all of Django.
+GC_THRESHOLD = 50_000  # objects made and not yet gone, before the youngest are looked through
+gc.collect()
+gc.freeze()
+gc.set_threshold(GC_THRESHOLD)

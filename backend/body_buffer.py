@@ -9,6 +9,7 @@ a 413, whatever its headers claim.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import tempfile
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -27,22 +28,36 @@ CHUNK_BYTES = 64 * 1024
 FRAMING = (b"content-length", b"transfer-encoding")
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Limit:
+    """How long a body may be, by the name under which the limit is published."""
+
+    name: str
+    bytes_max: int
+
+    def check(self, bytes_found: int) -> None:
+        if bytes_found > self.bytes_max:
+            raise LimitExceeded(self.name, self.bytes_max)
+
+
 class BodyBuffer:
     """An ASGI application around another, which gets each body whole."""
 
-    def __init__(self, app: ASGIApp, *, bytes_max: int) -> None:
+    def __init__(self, app: ASGIApp, *, bytes_max: int, compressed_bytes_max: int) -> None:
         self.app = app
         self.bytes_max = bytes_max
+        self.compressed_bytes_max = compressed_bytes_max
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        limit = self._limit_of(scope)
         with tempfile.SpooledTemporaryFile(MEMORY_BYTES_MAX) as body:
             try:
-                self._check(_declared_bytes(scope))
-                is_whole = await self._fill(body, receive)
+                limit.check(_declared_bytes(scope))
+                is_whole = await _fill(body, receive, limit)
             except LimitExceeded as error:
                 await _refuse(error, scope, send)
                 return
@@ -51,20 +66,24 @@ class BodyBuffer:
                 body.seek(0)
                 await self.app(whole, _replay(body, receive), send)
 
-    async def _fill(self, body: IO[bytes], receive: Receive) -> bool:
-        """Read the body into `body`; return whether it came to its end."""
-        while True:
-            message = cast("dict[str, Any]", await receive())
-            if message["type"] != "http.request":
-                return False
-            body.write(message.get("body", b""))
-            self._check(body.tell())
-            if not message.get("more_body", False):
-                return True
+    def _limit_of(self, scope: HTTPScope) -> _Limit:
+        """Return what the body may have; what it unpacks to is for those who unpack it."""
+        encoding = dict(scope["headers"]).get(b"content-encoding", b"identity")
+        if encoding.strip().lower() == b"identity":
+            return _Limit(name="body_bytes_max", bytes_max=self.bytes_max)
+        return _Limit(name="compressed_body_bytes_max", bytes_max=self.compressed_bytes_max)
 
-    def _check(self, bytes_found: int) -> None:
-        if bytes_found > self.bytes_max:
-            raise LimitExceeded("body_bytes_max", self.bytes_max)
+
+async def _fill(body: IO[bytes], receive: Receive, limit: _Limit) -> bool:
+    """Read the body into `body`; return whether it came to its end."""
+    while True:
+        message = cast("dict[str, Any]", await receive())
+        if message["type"] != "http.request":
+            return False
+        body.write(message.get("body", b""))
+        limit.check(body.tell())
+        if not message.get("more_body", False):
+            return True
 
 
 def _declared_bytes(scope: HTTPScope) -> int:

@@ -9,17 +9,19 @@ Locks are taken in one order: rows by (collection's rank, id), the stream last o
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from django.db import DataError, IntegrityError, transaction
+from msgspec.structs import replace
 
 from sync import changelog, scopes, storage, validation
 from sync.database_verdict import explain
+from sync.errors import NeedsCare
 from sync.failpoints import Point, reach
-from sync.plan import Batch, Plan, Rules, decide
+from sync.plan import Batch, decide
 from sync.refusals import does_not_exist, invalid
-from sync.registry import Collection, ranked_collections
+from sync.registry import ranked_collections, ranked_rules
 from sync.types import (
     Actor,
     Change,
@@ -34,47 +36,68 @@ from sync.types import (
     Tombstone,
     Write,
 )
+from sync.wire import decode, render_payload
 
 if TYPE_CHECKING:
     import datetime
 
-_DATABASE_REFUSALS_MAX = 4  # rounds of "plan without what the database refused"
-
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Carried:
-    """What a batch came to: a result for every mutation, and the rows written."""
+    """What a batch came to: a result for every mutation, the rows written, what the log held."""
 
     results: list[Result]
     writes: list[Write]
+    facts: changelog.Facts
 
 
 def carry_out(
-    actor: Actor, policy: Policy, mutations: Sequence[Mutation], now: datetime.datetime
+    actor: Actor,
+    policy: Policy,
+    mutations: Sequence[Mutation],
+    now: datetime.datetime,
+    *,
+    with_care: bool = True,
 ) -> Carried:
     """Decide `mutations` and write the rows; the feed hears of it by `log`.
 
     Locks the targeted rows until COMMIT. The number of queries depends on the collections
-    involved, not on the number of mutations.
+    involved, not on the number of mutations. Without care, rows that are to be created are not
+    looked up before, and what the database refuses is not looked into.
+
+    Raises:
+        NeedsCare: an id is known, here or in `log`, or the database refused; roll back, and carry
+            out again with care.
     """
     checked, refused = validation.judge(mutations, actor)
     refused |= _unknown_references(checked, refused, actor)
-    return _write(_read_batch(actor, policy, checked, refused), now)
+    new = frozenset[RowKey]() if with_care else _new_rows(checked, refused)
+    batch, facts = _read_batch(actor, policy, checked, refused, new)
+    results, writes = _write(batch, now) if with_care else _write_in_hope(batch, new, now)
+    return Carried(results=results, writes=writes, facts=facts)
 
 
-def log(actor: Actor, writes: Sequence[Write], now: datetime.datetime) -> None:
-    """Tell the feed of `writes`; must be the transaction's last statement."""
+def log(actor: Actor, carried: Carried, now: datetime.datetime) -> None:
+    """Tell the feed of what was written; must be the transaction's last statement."""
+    writes, facts, trusts_log = carried.writes, carried.facts, not actor.is_system
     if not writes:
         return
-    keys = {write.key for write in writes} | scopes.parent_keys(writes)
-    facts = changelog.read_facts(actor.tenant_id, keys)
-    changes = scopes.changes_of(writes, facts)
-    if not scopes.is_move(changes, facts) and _append(actor, changes, facts, now):
+    parents = scopes.parent_keys(writes, facts, trusts_log=trusts_log)
+    is_current = True
+    unread = parents - facts.rows.keys() - {write.key for write in writes}
+    if unread:
+        more = changelog.read_facts(actor.tenant_id, unread)
+        is_current, facts = more.moves == facts.moves, facts | more
+    changes = scopes.changes_of(writes, facts, trusts_log=trusts_log)
+    is_quiet = is_current and not scopes.is_move(changes, facts)
+    if is_quiet and _append(actor, changes, facts, now):
         return
     # A row with heirs changes scopes, here or meanwhile elsewhere: look again under the lock.
     changelog.lock_stream(actor.tenant_id)
-    facts = changelog.read_facts(actor.tenant_id, keys)
-    changes = scopes.changes_of(writes, facts)
+    keys = {write.key for write in writes}
+    parents |= scopes.parent_keys(writes, facts, trusts_log=False)
+    facts = changelog.read_facts(actor.tenant_id, keys | parents)
+    changes = scopes.changes_of(writes, facts, trusts_log=trusts_log)
     is_move = scopes.is_move(changes, facts)
     if is_move:
         changes += scopes.descendants(actor.tenant_id, changes, facts)
@@ -106,78 +129,163 @@ def _read_batch(
     policy: Policy,
     mutations: Sequence[Mutation],
     refused: dict[int, Refusal],
-) -> Batch:
-    """Lock the targets and read all that the plan depends on."""
-    targets = {mutation.key for mutation in mutations if mutation.index not in refused}
+    new: frozenset[RowKey],
+) -> tuple[Batch, changelog.Facts]:
+    """Lock the targets, but for `new` ones, and read all that the plan depends on."""
+    targets: dict[str, set[str]] = {}
+    for mutation in mutations:
+        if mutation.index not in refused and mutation.key not in new:
+            targets.setdefault(mutation.collection, set()).add(mutation.id)
     references = set(_references(mutations, refused))
-    rows: dict[RowKey, RowState] = {}
-    for name, collection in ranked_collections().items():
-        ids = [key.id for key in targets if key.collection == name]
-        loaded = storage.load(collection, actor.tenant_id, ids)
-        rows.update({RowKey(name, row_id): state for row_id, state in loaded.items()})
+    locked = {
+        name: storage.lock(collection, actor.tenant_id, targets[name])
+        for name, collection in ranked_collections().items()
+        if name in targets
+    }
     reach(Point.LOCKED)
-    facts = changelog.read_facts(actor.tenant_id, targets | references)
-    return Batch(
+    keys = {RowKey(name, row_id) for name, ids in targets.items() for row_id in ids}
+    facts = changelog.read_facts(actor.tenant_id, keys | references)
+    rows = _rows(actor, locked, facts)
+    tombstones = {
+        key: Tombstone(version=fact.version, scopes=fact.scopes)
+        for key, fact in facts.rows.items()
+        if fact.op is ChangeOp.DELETE and key not in rows
+    }
+    visible = frozenset(
+        key
+        for key in references & facts.rows.keys()
+        if facts.rows[key].op is ChangeOp.UPSERT and actor.can_see(facts.rows[key].scopes)
+    )
+    batch = Batch(
         actor=actor,
         policy=policy,
         mutations=mutations,
-        rules=_all_rules(mutations),
-        rows={
-            key: dataclasses.replace(state, scopes=facts.scopes(key))
-            for key, state in rows.items()
-        },
-        tombstones={
-            key: Tombstone(version=fact.version, scopes=fact.scopes)
-            for key, fact in facts.rows.items()
-            if fact.op is ChangeOp.DELETE and key not in rows
-        },
-        visible=frozenset(
-            key
-            for key in references
-            if key in facts.rows
-            and facts.rows[key].op is ChangeOp.UPSERT
-            and actor.can_see(facts.scopes(key))
-        ),
+        rules=ranked_rules(),
+        rows=rows,
+        tombstones=tombstones,
+        visible=visible,
         refused=refused,
+    )
+    return batch, facts
+
+
+def _new_rows(mutations: Sequence[Mutation], refused: Mapping[int, Refusal]) -> frozenset[RowKey]:
+    """Return the rows that the batch first of all creates: likely ones that do not exist yet."""
+    first_ops: dict[RowKey, Op] = {}
+    for mutation in mutations:
+        if mutation.index not in refused:
+            first_ops.setdefault(mutation.key, mutation.op)
+    return frozenset(key for key, op in first_ops.items() if op is Op.CREATE)
+
+
+def _rows(
+    actor: Actor, locked: Mapping[str, Mapping[str, storage.Locked]], facts: changelog.Facts
+) -> dict[RowKey, RowState]:
+    """Return the locked rows with their values: for a device those that the log last told.
+
+    The office works on the tables themselves, and so mends what somebody wrote past the engine
+    (`sync_check` finds that); so does a device with a row that the log does not know as it is.
+    """
+    rows: dict[RowKey, RowState] = {}
+    for name, of_collection in locked.items():
+        unread = []
+        for row_id, row in of_collection.items():
+            key = RowKey(name, row_id)
+            state = None if actor.is_system else _told(row, facts.rows.get(key))
+            if state is None:
+                unread.append(row_id)
+            else:
+                rows[key] = state
+        if unread:
+            found = storage.read_rows(ranked_collections()[name], actor.tenant_id, unread)
+            for row_id, state in found.items():
+                key = RowKey(name, row_id)
+                rows[key] = replace(state, scopes=facts.scopes(key))
+    return rows
+
+
+def _told(row: storage.Locked, fact: changelog.Fact | None) -> RowState | None:
+    """Return the row as the log tells it, None if that is not the version that is stored."""
+    if fact is None or fact.payload is None or fact.version != row.version:
+        return None
+    return RowState(
+        version=row.version,
+        field_versions=row.field_versions,
+        data=decode(fact.payload),
+        scopes=fact.scopes,
     )
 
 
-def _write(batch: Batch, now: datetime.datetime) -> Carried:
+def _write_in_hope(
+    batch: Batch, new: frozenset[RowKey], now: datetime.datetime
+) -> tuple[list[Result], list[Write]]:
+    """Plan and write, without the savepoint that looking into a refusal would need.
+
+    That `new` rows are new is proved by inserting them. Of those that the plan leaves out nothing
+    is proved, and what it says of them may be wrong.
+    """
+    results, writes = _plan(batch)
+    inserted = {write.key for write in writes if write.before is None}
+    if not new <= inserted:
+        raise NeedsCare
+    try:
+        storage.apply(writes, batch.actor.tenant_id, now)
+    except (DataError, IntegrityError) as error:
+        raise NeedsCare from error
+    reach(Point.APPLIED)
+    return results, writes
+
+
+def _write(batch: Batch, now: datetime.datetime) -> tuple[list[Result], list[Write]]:
     """Plan and write; what the database refuses is found by row, and planned without."""
-    for _ in range(_DATABASE_REFUSALS_MAX):
-        plan = decide(batch)
-        reach(Point.PLANNED)
-        _assign(plan, batch.actor)
-        try:
-            with transaction.atomic():
-                storage.apply(plan.writes, batch.actor.tenant_id, now)
-        except (DataError, IntegrityError):
-            batch = _without_refused(batch, plan, now)
-        else:
+    for _ in range(len(batch.mutations) + 1):  # each round but the last refuses some more
+        results, writes = _plan(batch)
+        with transaction.atomic():
+            refused = storage.apply_by_halves(writes, batch.actor.tenant_id, now)
+            transaction.set_rollback(bool(refused))
+        if not refused:
             reach(Point.APPLIED)
-            return Carried(results=plan.results, writes=plan.writes)
-    message = "the database kept refusing a batch whose rows it had accepted one by one"
-    raise IntegrityError(message)
+            return results, writes
+        batch = _without(batch, refused)
+    message = "rows were refused that are not there any more"
+    raise AssertionError(message)
 
 
-def _without_refused(batch: Batch, plan: Plan, now: datetime.datetime) -> Batch:
-    """Return the batch with the mutations of the rows that the database refuses marked so."""
-    refused = dict(batch.refused)
-    last_of_row = {m.key: m.index for m in batch.mutations if m.index not in refused}
-    for write, error in storage.find_refused(plan.writes, batch.actor.tenant_id, now):
+def _plan(batch: Batch) -> tuple[list[Result], list[Write]]:
+    """Decide, and complete the rows to write."""
+    plan = decide(batch)
+    reach(Point.PLANNED)
+    _assign(plan.writes, batch.actor)
+    return plan.results, [_rendered(write) for write in plan.writes]
+
+
+def _rendered(write: Write) -> Write:
+    if write.after is None:
+        return write
+    return replace(write, payload=render_payload(write.after.data))
+
+
+def _without(batch: Batch, refused: Sequence[tuple[Write, Exception]]) -> Batch:
+    """Return the batch with the rows that the database refuses marked so.
+
+    Which of a row's mutations is to blame cannot be asked; the others fall with the last of them.
+    """
+    known = dict(batch.refused)
+    last_of_row = {m.key: m.index for m in batch.mutations if m.index not in known}
+    for write, error in refused:
         collection = ranked_collections()[write.key.collection]
-        refused[last_of_row[write.key]] = explain(error, collection, write)
-    return dataclasses.replace(batch, refused=refused)
+        known[last_of_row[write.key]] = explain(error, collection, write)
+    return dataclasses.replace(batch, refused=known)
 
 
-def _assign(plan: Plan, actor: Actor) -> None:
+def _assign(writes: Iterable[Write], actor: Actor) -> None:
     """Let collections fill in the server-given fields of new rows."""
     by_collection: dict[str, list[Write]] = {}
-    for write in plan.writes:
+    for write in writes:
         if write.before is None and write.after is not None:
             by_collection.setdefault(write.key.collection, []).append(write)
-    for name, writes in by_collection.items():
-        rows = {write.key.id: write.after.data for write in writes if write.after is not None}
+    for name, new in by_collection.items():
+        rows = {write.key.id: write.after.data for write in new if write.after is not None}
         ranked_collections()[name].assign(actor, rows)
 
 
@@ -207,26 +315,3 @@ def _unknown_references(
                 if mutation.data.get(reference.name) in unknown:
                     found[mutation.index] = invalid([does_not_exist(reference.name)])
     return found
-
-
-def _all_rules(mutations: Iterable[Mutation]) -> dict[str, Rules]:
-    """Return every collection's rules; what names no collection is refused before it needs any."""
-    rules = {mutation.collection: Rules() for mutation in mutations}
-    for rank, (name, collection) in enumerate(ranked_collections().items()):
-        rules[name] = _rules(collection, rank)
-    return rules
-
-
-def _rules(collection: Collection, rank: int) -> Rules:
-    return Rules(
-        rank=rank,
-        conflicts=type(collection).conflicts,  # a function stays one; it is no method
-        references={
-            reference.name: reference.collection
-            for reference in collection.references
-            if reference.collection is not None
-        },
-        parent=collection.parent,
-        server_fields=collection.server_fields,
-        judge=collection.judge,
-    )

@@ -22,10 +22,12 @@ class SyncSettings:
     compressed_body_bytes_max: int = 4 * 1024 * 1024  # as it comes over the link
     pull_page_rows_max: int = 1_000  # changes a page
     pull_page_rows_default: int = 500
-    json_depth_max: int = 16  # deepest nesting of a body; parsers recurse
+    quarantine_page_rows_max: int = 100  # parked mutations a page; a page is also bounded in bytes
+    json_depth_max: int = 16  # levels of nesting in a row's data; parsers recurse
     key_chars_max: int = 255  # Idempotency-Key
     lock_wait_ms: int = 2_000  # a twin for its key, a push for a row that another one holds
     transaction_tries_max: int = 4  # the first and three more after deadlock or lock time-out
+    receipt_days: int = 90  # stored answers, for phones that come back after a season offline
     cursor_key: str = ""  # secret for signing cursors; SECRET_KEY when empty
 
 

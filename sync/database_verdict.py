@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db import models
 
+from sync.errors import NeedsCare
 from sync.refusals import dependency_failed, does_not_exist, invalid
 from sync.registry import Collection
 from sync.tenancy import TENANT_COLUMN, TenantPrimaryKey, TenantReference
@@ -33,22 +34,18 @@ _CODES = {  # SQLSTATE -> code
 }
 
 
-class RowAppearedError(Exception):
-    """A row that was not there when the batch was read is there now: do it all again."""
-
-
 def explain(error: Exception, collection: Collection, write: Write) -> Refusal:
     """Return the refusal that `error` means for the one row that `write` is about.
 
     Raises:
-        RowAppearedError: another transaction has created the same row meanwhile.
+        NeedsCare: another transaction has created the same row meanwhile.
     """
     diagnosis: Any = getattr(error.__cause__, "diag", None)
     state = getattr(error.__cause__, "sqlstate", None) or ""
     name = getattr(diagnosis, "constraint_name", None) or ""
     constraint = _constraint(collection, name)
     if isinstance(constraint, TenantPrimaryKey):
-        raise RowAppearedError
+        raise NeedsCare
     if write.after is None:
         return Refusal(
             outcome=Outcome.CONFLICT,

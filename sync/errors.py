@@ -12,6 +12,10 @@
     |- RequestInFlight        409  request_in_flight          retry: the same request again
     |- KeyReused              422  idempotency_key_reused
     |- ReceiptMissing         404  receipt_not_found
+    |- ReviewForbidden        403  review_forbidden
+    |- QuarantineMissing      404  quarantine_not_found
+    |- QuarantineSettled      409  quarantine_settled
+    |- QuarantineRefused  409/422  quarantine_refused         the engine refused it again
     |- CursorGone             410  the cursor is of no use any more: pull afresh, keep the outbox
     |  |- CursorExpired            cursor_expired
     |  |- EpochChanged             epoch_changed
@@ -28,7 +32,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from sync.types import Result
+from sync.types import Outcome, ParkedState, Result, Wire
 
 
 class SyncError(Exception):
@@ -130,8 +134,15 @@ class EncodingUnsupported(SyncError):
     status = 415
     title = "The content encoding is not supported"
 
-    def __init__(self, encoding: str) -> None:
-        super().__init__(f"{encoding!r} is not supported; send gzip, or no Content-Encoding.")
+    def __init__(self, encoding: str, taken: Sequence[str]) -> None:
+        names = " or ".join(taken)
+        super().__init__(f"{encoding!r} is not supported; send {names}, or no Content-Encoding.")
+        self.taken = tuple(taken)
+
+    @property
+    def members(self) -> dict[str, Any]:
+        """The encodings that are taken, as `GET /sync/limits` has them."""
+        return {"content_encodings": list(self.taken)}
 
 
 class RequestInFlight(SyncError):
@@ -167,6 +178,63 @@ class ReceiptMissing(SyncError):
 
     def __init__(self) -> None:
         super().__init__("No push with that key was carried out here, or its receipt expired.")
+
+
+class ReviewForbidden(SyncError):
+    """The actor may not see or settle what is in quarantine."""
+
+    code = "review_forbidden"
+    status = 403
+    title = "You are no reviewer"
+
+    def __init__(self) -> None:
+        super().__init__("Your role may not see or settle what is in quarantine.")
+
+
+class QuarantineMissing(SyncError):
+    """Nothing with that id is in quarantine, or nothing that this reviewer may see."""
+
+    code = "quarantine_not_found"
+    status = 404
+    title = "No such parked mutation"
+
+    def __init__(self) -> None:
+        super().__init__("Nothing with that id is in quarantine, or nothing that you may see.")
+
+
+class QuarantineSettled(SyncError):
+    """Somebody has applied or discarded it before; `state` says which."""
+
+    code = "quarantine_settled"
+    status = 409
+    title = "The parked mutation is settled"
+
+    def __init__(self, state: ParkedState) -> None:
+        super().__init__(f"It was {state} before; nothing was done now.")
+        self.state = state
+
+    @property
+    def members(self) -> dict[str, Any]:
+        """The state that it is in."""
+        return {"state": self.state}
+
+
+class QuarantineRefused(SyncError):
+    """The engine refused what the reviewer wanted applied; it stays open. 409 for a conflict."""
+
+    code = "quarantine_refused"
+    status = 409
+    title = "The parked mutation was refused again"
+
+    def __init__(self, result: Result, line: Wire) -> None:
+        super().__init__(_reason(result))
+        self.status = 409 if result.outcome is Outcome.CONFLICT else 422  # type: ignore[misc]  # of this one
+        self.line = line
+
+    @property
+    def members(self) -> dict[str, Any]:
+        """The result, as a push would report it."""
+        return {"result": self.line}
 
 
 class CursorGone(SyncError):
@@ -240,11 +308,26 @@ def _reason(result: Result) -> str:
 
 
 class BypassesFeed(SyncError, TypeError):
-    """Code tried to write synced rows in a way that no device would hear of."""
+    """Code tried to write synced rows in a way that no device would hear of, or could follow.
+
+    `what` is the write, `why` what it would do, `instead` how it is written rightly.
+    """
 
     code = "bypasses_feed"
     status = 500
     title = "The write would bypass the change feed"
 
-    def __init__(self, what: str, instead: str) -> None:
-        super().__init__(f"{what} would bypass the change feed: no device would see it. {instead}")
+    def __init__(
+        self,
+        what: str,
+        instead: str,
+        why: str = "would bypass the change feed: no device would see it",
+    ) -> None:
+        super().__init__(f"{what} {why}. {instead}")
+
+
+class NeedsCare(Exception):
+    """A push that was carried out in the hope that all is well met a row that is not.
+
+    Nobody outside of `transactions` sees it: the push is carried out again, with care.
+    """

@@ -10,20 +10,29 @@ them to COMMIT, so put bulk work into one `apply` rather than many `save()`s.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from sync import batch, transactions
 from sync.clock import utc_now
 from sync.errors import EditRefused
 from sync.ids import uuid7
-from sync.registry import collection_of
-from sync.types import Actor, Mutation, Op, Policy, Result, Wire
+from sync.types import Actor, Mutation, Op, Policy, Result, RowKey, RowState, Wire
 
 if TYPE_CHECKING:
+    import datetime
     from uuid import UUID
 
-    from django.db import models
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Edited:
+    """What edits came to: a result for every mutation, and the rows as they were written."""
+
+    results: list[Result]
+    rows: dict[RowKey, RowState]
+    at: datetime.datetime
 
 
 def create(collection: str, data: Wire, row_id: str | None = None) -> Mutation:
@@ -33,14 +42,28 @@ def create(collection: str, data: Wire, row_id: str | None = None) -> Mutation:
     )
 
 
-def update(collection: str, row_id: str, data: Wire) -> Mutation:
-    """Return the mutation that sets the fields in `data`, whatever the row's version is."""
-    return Mutation(index=0, op=Op.UPDATE, collection=collection, id=row_id, data=data)
+def update(
+    collection: str, row_id: str, data: Wire, *, base_version: int | None = None
+) -> Mutation:
+    """Return the mutation that sets the fields in `data`.
+
+    Without `base_version`, whatever was edited since.
+    """
+    return Mutation(
+        index=0,
+        op=Op.UPDATE,
+        collection=collection,
+        id=row_id,
+        base_version=base_version,
+        data=data,
+    )
 
 
-def delete(collection: str, row_id: str) -> Mutation:
-    """Return the mutation that deletes a row."""
-    return Mutation(index=0, op=Op.DELETE, collection=collection, id=row_id)
+def delete(collection: str, row_id: str, *, base_version: int | None = None) -> Mutation:
+    """Return the mutation that deletes a row; without `base_version`, whatever it is by now."""
+    return Mutation(
+        index=0, op=Op.DELETE, collection=collection, id=row_id, base_version=base_version
+    )
 
 
 def apply(tenant_id: UUID, mutations: Iterable[Mutation]) -> list[Result]:
@@ -52,68 +75,42 @@ def apply(tenant_id: UUID, mutations: Iterable[Mutation]) -> list[Result]:
         EditRefused: one or more are invalid or in conflict; nothing was written.
         Unavailable: the database gave up.
     """
-    numbered = [_numbered(index, mutation) for index, mutation in enumerate(mutations)]
-    actor = Actor(tenant_id=tenant_id, is_system=True)
-    return transactions.run(lambda: _carry_out(actor, numbered))
+    edits = {tenant_id: list(mutations)}
+    return transactions.run(lambda _: carry_out(edits))[tenant_id].results
 
 
-def save(
-    instances: Sequence[models.Model], *, is_new: bool, changed: Sequence[Sequence[str]] = ()
-) -> None:
-    """Write model instances, all of one model, and bring their versions up to date.
+def carry_out(edits: Mapping[UUID, Sequence[Mutation]]) -> dict[UUID, Edited]:
+    """Carry the mutations of each tenant out, within the caller's transaction.
 
-    `changed` names, for each instance that exists already, the attributes to write.
+    Rows of all tenants are locked before the first stream, and all in one order: transactions
+    that have tenants in common cannot wait for each other in a circle.
 
     Raises:
-        EditRefused: as `apply`.
+        EditRefused: as `apply`; the caller's transaction must not be committed.
     """
-    if not instances:
-        return
-    collection = collection_of(type(instances[0]))
-    by_tenant: dict[UUID, list[tuple[Mutation, Any]]] = {}
-    for position, instance in enumerate(instances):
-        names = None if is_new else set(changed[position])
-        data = {
-            spec.name: spec.render(getattr(instance, spec.attname))
-            for spec in collection.fields
-            if names is None or spec.attname in names
-        }
-        row: Any = instance
-        op = Op.CREATE if is_new else Op.UPDATE
-        base = None if is_new else row.version
-        mutation = Mutation(
-            index=0,
-            op=op,
-            collection=collection.name,
-            id=str(row.pk),
-            base_version=base,
-            data=data,
-        )
-        by_tenant.setdefault(row.tenant_id, []).append((mutation, row))
-    for tenant_id, pairs in by_tenant.items():
-        results = apply(tenant_id, [mutation for mutation, _ in pairs])
-        for result, (_, row) in zip(results, pairs, strict=True):
-            row.version = result.version
-
-
-def remove(model: type[models.Model], keys: Iterable[tuple[UUID, UUID]]) -> int:
-    """Delete rows of `model` by (tenant, id); return their number."""
-    name = collection_of(model).name
-    by_tenant: dict[UUID, list[Mutation]] = {}
-    for tenant_id, row_id in keys:
-        by_tenant.setdefault(tenant_id, []).append(delete(name, str(row_id)))
-    return sum(len(apply(tenant_id, found)) for tenant_id, found in by_tenant.items())
-
-
-def _carry_out(actor: Actor, mutations: Sequence[Mutation]) -> list[Result]:
     now = utc_now()
-    carried = batch.carry_out(actor, Policy.ALL_OR_NOTHING, mutations, now)
+    actors = {tenant_id: Actor(tenant_id=tenant_id, is_system=True) for tenant_id in sorted(edits)}
+    carried = {
+        tenant_id: _carry_out(actor, edits[tenant_id], now) for tenant_id, actor in actors.items()
+    }
+    for tenant_id, actor in actors.items():
+        batch.log(actor, carried[tenant_id], now)
+    return {
+        tenant_id: Edited(
+            results=done.results,
+            rows={write.key: write.after for write in done.writes if write.after is not None},
+            at=now,
+        )
+        for tenant_id, done in carried.items()
+    }
+
+
+def _carry_out(
+    actor: Actor, mutations: Sequence[Mutation], now: datetime.datetime
+) -> batch.Carried:
+    numbered = [replace(mutation, index=index) for index, mutation in enumerate(mutations)]
+    carried = batch.carry_out(actor, Policy.ALL_OR_NOTHING, numbered, now)
     refused = [result for result in carried.results if result.refusal is not None]
     if refused:
         raise EditRefused(refused)
-    batch.log(actor, carried.writes, now)
-    return carried.results
-
-
-def _numbered(index: int, mutation: Mutation) -> Mutation:
-    return dataclasses.replace(mutation, index=index)
+    return carried

@@ -4,6 +4,7 @@
     ChangeRow the newest state of each row, rendered once
     Entry     who may see it: one narrow line per row and scope
     Receipt   idempotency keys and the answers given for them
+    ParkedMutation  what was refused and is kept for a supervisor
 
 Everything is keyed by tenant first. No foreign key points at a stream: it is the hottest row.
 """
@@ -14,6 +15,12 @@ import uuid
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+
+from sync.types import ParkedState
+
+# As plain text: migrations must not depend on the code of today.
+_OPEN = ParkedState.OPEN.value
+_SETTLED = [ParkedState.APPLIED.value, ParkedState.DISCARDED.value]
 
 
 class Stream(models.Model):
@@ -114,3 +121,62 @@ class Receipt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.key} -> {self.status}"
+
+
+class ParkedMutation(models.Model):
+    """One refused mutation as it was sent, why it was refused, and what a reviewer did with it.
+
+    `scopes` say who may see it. `digest` names the mutation and its holder: while one is open, the
+    same again is not kept twice. `edit` is what the reviewer changed before applying it.
+    """
+
+    id = models.UUIDField(primary_key=True)
+    tenant_id = models.UUIDField()
+    device_id = models.UUIDField(null=True)
+    user_id = models.UUIDField(null=True)
+    key = models.CharField(max_length=255)
+    collection = models.CharField(max_length=64)
+    row_id = models.CharField(max_length=64)
+    op = models.CharField(max_length=12)
+    base_version = models.BigIntegerField(null=True)
+    group = models.CharField(max_length=64, blank=True)
+    data = models.JSONField()
+    size_bytes = models.BigIntegerField()  # of what has no bound of its own: data, errors, edit
+    outcome = models.CharField(max_length=32)
+    code = models.TextField()
+    detail = models.TextField()
+    errors = models.JSONField()
+    args = models.JSONField()
+    scopes = ArrayField(models.TextField())
+    digest = models.CharField(max_length=32)
+    created_at = models.DateTimeField()
+    state = models.CharField(max_length=12)
+    settled_at = models.DateTimeField(null=True)
+    settled_by = models.UUIDField(null=True)
+    reason = models.CharField(max_length=500, blank=True)
+    edit = models.JSONField(null=True)
+
+    class Meta:
+        db_table = "sync_quarantine"
+        indexes = [
+            models.Index(fields=["tenant_id", "state", "id"], name="sync_quarantine_list"),
+            models.Index(fields=["tenant_id", "digest"], name="sync_quarantine_same"),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant_id", "digest"],
+                condition=models.Q(state=_OPEN),
+                name="sync_quarantine_open_once",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(state=_OPEN, settled_at__isnull=True)
+                | models.Q(
+                    state__in=_SETTLED,
+                    settled_at__isnull=False,
+                ),
+                name="sync_quarantine_settled_once",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.op} {self.collection}/{self.row_id}: {self.outcome}"

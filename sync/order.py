@@ -26,7 +26,7 @@ def dependency_order(
     grown: list[tuple[tuple[int, int, int], Mutation]] = []
     ended: list[tuple[tuple[int, int, int], Mutation]] = []
     for key, of_row in rows.items():
-        rank, depth, first = ranks[key.collection], depths.get(key, 0), of_row[0].index
+        rank, depth, first = ranks.get(key.collection, 0), depths.get(key, 0), of_row[0].index
         is_ended = False
         for mutation in of_row:
             is_ended = is_ended or mutation.op is Op.DELETE
@@ -37,26 +37,28 @@ def dependency_order(
     return [mutation for half in (grown, ended) for _, mutation in sorted(half, key=_place)]
 
 
-def groups(mutations: Sequence[Mutation], policy: Policy) -> dict[int, str]:
-    """Return the group of each mutation, by index; groups that touch the same row are one."""
+def groups(mutations: Sequence[Mutation], policy: Policy) -> dict[int, int]:
+    """Return the group of each mutation, by index; groups that touch the same row are one.
+
+    A group goes by the index of one of its mutations.
+    """
     if policy is Policy.ALL_OR_NOTHING:
-        return dict.fromkeys((mutation.index for mutation in mutations), "")
-    root: dict[str, str] = {}
+        return dict.fromkeys((mutation.index for mutation in mutations), 0)
+    root: dict[int, int] = {}
 
-    def find(name: str) -> str:
-        while root.setdefault(name, name) != name:
-            root[name] = root[root[name]]
-            name = root[name]
-        return name
+    def find(index: int) -> int:
+        while root[index] != index:
+            root[index] = root[root[index]]
+            index = root[index]
+        return index
 
+    first_of: dict[RowKey | str, int] = {}
     for mutation in mutations:
-        if mutation.group is not None:
-            root[find(f"group:{mutation.group}")] = find(_row_name(mutation))
-    return {mutation.index: find(_row_name(mutation)) for mutation in mutations}
-
-
-def _row_name(mutation: Mutation) -> str:
-    return f"row:{mutation.collection}/{mutation.id}"
+        index = root[mutation.index] = mutation.index
+        names = (mutation.key,) if mutation.group is None else (mutation.key, mutation.group)
+        for name in names:
+            root[find(index)] = find(first_of.setdefault(name, index))
+    return {index: find(index) for index in root}
 
 
 def _place(item: tuple[tuple[int, int, int], Mutation]) -> tuple[int, int, int, int]:

@@ -14,16 +14,19 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import assert_never
 
+from msgspec.structs import replace
+
 from sync.order import dependency_order, groups
 from sync.refusals import (
     BASE_REQUIRED,
     GONE,
     ID_TAKEN,
     NOT_FOUND,
-    blocked_by,
     conflict,
+    create_refused,
     dependency_failed,
     does_not_exist,
+    group_refused,
     invalid,
     refuse,
 )
@@ -42,8 +45,17 @@ from sync.types import (
     Wire,
     Write,
 )
+from sync.versioning import (
+    Merges,
+    Resolver,
+    changed_fields,
+    combine,
+    edited_children,
+    overtaken_fields,
+    stamp,
+    whole_lists,
+)
 
-Resolver = Callable[[Wire, Wire, frozenset[str]], Wire | None]  # (current, edit, overlap) -> row
 Judge = Callable[[Actor, Wire | None, Wire | None], Refusal | None]
 
 
@@ -52,7 +64,8 @@ class Rules:
     """What a collection declares, as far as a decision needs it.
 
     `references` maps a field to the collection whose row it names. `parent` is the one of them
-    whose absence is `dependency_failed` rather than `invalid`.
+    whose absence is `dependency_failed` rather than `invalid`. `merges` has the lists of children
+    of which an update sends edits by id; each child counts as a field of its own, `list.<id>`.
     """
 
     rank: int = 0  # parents have lower ranks than what refers to them
@@ -60,6 +73,7 @@ class Rules:
     references: Mapping[str, str] = dataclasses.field(default_factory=dict)
     parent: str | None = None
     server_fields: frozenset[str] = frozenset()
+    merges: Merges = dataclasses.field(default_factory=dict)
     judge: Judge = lambda _actor, _before, _after: None
 
     def self_references(self, name: str) -> tuple[str, ...]:
@@ -120,21 +134,21 @@ class _Attempt:
     """One pass over the batch, on a copy of the rows, without the groups that fell before it."""
 
     def __init__(
-        self, batch: Batch, group_of: Mapping[int, str], last: _Attempt | None = None
+        self, batch: Batch, group_of: Mapping[int, int], last: _Attempt | None = None
     ) -> None:
         self.batch = batch
         self.group_of = group_of
-        self.excluded: dict[str, int] = (
+        self.excluded: dict[int, int] = (
             dict(last.fallen) if last else {}
         )  # group -> index of its first culprit
         self.culprits: dict[int, Result] = dict(last.culprits) if last else {}
-        self.fallen: dict[str, int] = dict(self.excluded)
+        self.fallen: dict[int, int] = dict(self.excluded)
         self.results: dict[int, Result] = {}
         self.has_lost_ground: bool = False  # rows hold effects of a group that fell in this pass
         self._rows: dict[RowKey, RowState | None] = {}
-        self._own_edits: dict[RowKey, set[str]] = {}
+        self._own_edits: dict[RowKey, frozenset[str]] = {}  # of rows that were there before
         self._failed_creates: dict[RowKey, int] = {}
-        self._touched: set[str] = set()  # groups with effects in `_rows`
+        self._touched: set[int] = set()  # groups with effects in `_rows`
 
     def run(self, order: Sequence[Mutation]) -> None:
         """Decide all mutations; every one has a result afterwards."""
@@ -151,7 +165,7 @@ class _Attempt:
             if result.refusal is not None and mutation.op is Op.CREATE:
                 self._failed_creates.setdefault(mutation.key, mutation.index)
 
-    def _note(self, group: str, result: Result) -> None:
+    def _note(self, group: int, result: Result) -> None:
         """Keep the culprits of a falling group; the rest of it is still decided, for reasons."""
         if result.refusal is not None:
             self.culprits[result.mutation.index] = result
@@ -211,8 +225,7 @@ class _Attempt:
         )
         if refusal is not None:
             return refuse(mutation, refusal)
-        state = RowState(version=1, field_versions={}, data=mutation.data)
-        self._put(mutation, state, set(mutation.data))
+        self._rows[key] = RowState(version=1, field_versions={}, data=mutation.data)
         return Result(mutation=mutation, outcome=Outcome.CREATED, version=1)
 
     def _create_again(self, mutation: Mutation, row: RowState) -> Result:
@@ -233,33 +246,50 @@ class _Attempt:
         row = self._visible_row(mutation.key)
         if row is None:
             return refuse(mutation, GONE if self._is_deleted(mutation.key) else NOT_FOUND)
-        edit = {k: v for k, v in mutation.data.items() if row.data.get(k) != v}
+        merges = self._merges(mutation)
+        data = whole_lists(mutation.data, row, merges)
+        if isinstance(data, tuple):  # perhaps since others have removed what is edited here
+            overlap = self._overtaken(mutation, row) & edited_children(mutation.data, merges)
+            moved_on = conflict(mutation, row, "version_mismatch", overlap) if overlap else None
+            return moved_on or refuse(mutation, invalid(data))
+        edit = {k: v for k, v in data.items() if row.data.get(k) != v}
         if not edit and not self._lacks_base(mutation):
             return Result(mutation=mutation, outcome=Outcome.UNCHANGED, version=row.version)
         return self._check_base(mutation, row) or self._edit(mutation, row, edit)
 
     def _edit(self, mutation: Mutation, row: RowState, edit: Wire) -> Result:
         overtaken = self._overtaken(mutation, row)
-        merged = self._merge(mutation, row, edit, overtaken)
+        overlap = overtaken and overtaken & changed_fields(row, edit, self._merges(mutation))
+        policy = self.batch.rules[mutation.collection].conflicts
+        merged = combine(policy, row, edit, overtaken, overlap)
         if merged is None:
-            return conflict(mutation, row, "version_mismatch", overtaken & edit.keys())
+            return conflict(mutation, row, "version_mismatch", overlap)
         refusal = self._missing_reference(mutation, edit) or self._judge(
             mutation, row.data, merged
         )
         if refusal is not None:
             return refuse(mutation, refusal, row)
-        return self._apply_update(mutation, row, merged, is_merge=bool(overtaken))
+        is_free = bool(overtaken) and callable(policy)  # it may have changed anything
+        changed = changed_fields(row, merged if is_free else edit, self._merges(mutation))
+        return self._put(mutation, row, merged, changed, is_merge=bool(overtaken))
 
-    def _apply_update(
-        self, mutation: Mutation, row: RowState, data: Wire, *, is_merge: bool
+    def _put(
+        self,
+        mutation: Mutation,
+        row: RowState,
+        data: Wire,
+        changed: frozenset[str],
+        *,
+        is_merge: bool,
     ) -> Result:
-        changed = {name for name, value in data.items() if row.data.get(name) != value}
         if not changed:
             return Result(mutation=mutation, outcome=Outcome.UNCHANGED, version=row.version)
         version = row.version + 1
-        field_versions = {**row.field_versions, **dict.fromkeys(sorted(changed), version)}
-        state = dataclasses.replace(row, version=version, field_versions=field_versions, data=data)
-        self._put(mutation, state, changed)
+        key = mutation.key
+        self._rows[key] = replace(
+            row, version=version, field_versions=stamp(row, changed), data=data
+        )
+        self._own_edits[key] = changed | self._own_edits.get(key, frozenset())
         outcome = Outcome.MERGED if is_merge else Outcome.UPDATED
         current = data if is_merge else None
         return Result(mutation=mutation, outcome=outcome, version=version, current=current)
@@ -277,29 +307,14 @@ class _Attempt:
         return mutation.base_version is None and not is_known
 
     def _overtaken(self, mutation: Mutation, row: RowState) -> frozenset[str]:
-        """Return the fields that others changed since the edit's base."""
-        base = mutation.base_version
-        if base is None or base >= row.version:
-            return frozenset()
-        own = self._own_edits.get(mutation.key, set())
-        names = (name for name in row.data if row.field_versions.get(name, 1) > base)
-        return frozenset(name for name in names if name not in own)
+        """Return what others changed since the edit's base."""
+        if mutation.key in self._rows and mutation.key not in self.batch.rows:
+            return frozenset()  # all of it was written by this push
+        found = overtaken_fields(row, mutation.base_version, self._merges(mutation))
+        return found and found - self._own_edits.get(mutation.key, frozenset())
 
-    def _merge(
-        self, mutation: Mutation, row: RowState, edit: Wire, overtaken: frozenset[str]
-    ) -> Wire | None:
-        """Return the row after the edit, or None for a conflict."""
-        if not overtaken:
-            return {**row.data, **edit}
-        policy = self.batch.rules[mutation.collection].conflicts
-        overlap = overtaken & edit.keys()
-        match policy:
-            case ConflictPolicy.REJECT:
-                return None
-            case ConflictPolicy.MERGE_FIELDS:
-                return None if overlap else {**row.data, **edit}
-            case _:
-                return policy(dict(row.data), dict(edit), overlap)
+    def _merges(self, mutation: Mutation) -> Merges:
+        return self.batch.rules[mutation.collection].merges
 
     def _delete(self, mutation: Mutation) -> Result:
         key, row = mutation.key, self._visible_row(mutation.key)
@@ -317,12 +332,8 @@ class _Attempt:
         refusal = self._judge(mutation, row.data, None)
         if refusal is not None:
             return refuse(mutation, refusal, row)
-        self._put(mutation, None, set())
+        self._rows[mutation.key] = None
         return Result(mutation=mutation, outcome=Outcome.DELETED, version=row.version + 1)
-
-    def _put(self, mutation: Mutation, state: RowState | None, changed: set[str]) -> None:
-        self._rows[mutation.key] = state
-        self._own_edits.setdefault(mutation.key, set()).update(changed)
 
     def _is_deleted(self, key: RowKey) -> bool:
         if key in self._rows:
@@ -363,21 +374,7 @@ class _Attempt:
         return key in self.batch.visible
 
     def _blocked(self, mutation: Mutation, key: RowKey) -> Result:
-        index = self._failed_creates[key]
-        refusal = Refusal(
-            outcome=Outcome.DEPENDENCY_FAILED,
-            code="create_refused",
-            detail="The mutation that creates this row was refused.",
-            args={"blocked_by": blocked_by(key, index)},
-        )
-        return refuse(mutation, refusal)
+        return refuse(mutation, create_refused(key, self._failed_creates[key]))
 
     def _not_applied(self, mutation: Mutation, culprit: int) -> Result:
-        key = self.culprits[culprit].mutation.key
-        refusal = Refusal(
-            outcome=Outcome.NOT_APPLIED,
-            code="group_refused",
-            detail="Nothing is wrong with it, but its group fell.",
-            args={"blocked_by": blocked_by(key, culprit)},
-        )
-        return refuse(mutation, refusal)
+        return refuse(mutation, group_refused(self.culprits[culprit].mutation.key, culprit))

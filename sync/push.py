@@ -1,6 +1,7 @@
 """Push: carry out a device's mutations, each exactly once.
 
-    bytes -> parse -> one transaction [ claim -> carry out -> keep the answer -> log ] -> respond
+    bytes -> parse -> one transaction [ claim -> carry out -> park -> keep the answer -> log ]
+          -> respond
 
 The key, the rows, the answer and the changes commit together, so no crash leaves one without the
 others, and a retry finds either nothing done or the answer.
@@ -12,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from sync import batch, receipts, transactions, wire
+from sync import batch, quarantine, receipts, transactions, wire
 from sync.conf import sync_settings
 from sync.errors import KeyInvalid, KeyRequired
 from sync.failpoints import Point, reach
+from sync.push_body import PushRequest, parse_push
 from sync.receipts import Answer
 from sync.types import Actor, Outcome, Policy, Result
 
@@ -34,19 +36,38 @@ def push(
 
     Raises:
         BodyMalformed, LimitExceeded: the body is no push; nothing was done, the key is free.
+        KeyRequired, KeyReused, RequestInFlight, Unavailable: as `carry_out`.
+    """
+    limits = sync_settings()
+    request = parse_push(body, rows_max=limits.push_rows_max, depth_max=limits.json_depth_max)
+    return carry_out(actor, request, key=key, fingerprint=wire.fingerprint(route, body), now=now)
+
+
+def carry_out(
+    actor: Actor,
+    request: PushRequest,
+    *,
+    key: str | None,
+    fingerprint: bytes,
+    now: datetime.datetime,
+) -> Answer:
+    """Return the answer to a push that has been parsed; `fingerprint` is what its key stands for.
+
+    Raises:
         KeyRequired: there is no key, and it is no dry run.
         KeyReused, RequestInFlight: see `receipts.claim`.
         Unavailable: the database gave up; the same request again finds the truth.
     """
-    limits = sync_settings()
-    request = wire.parse_push(body, rows_max=limits.push_rows_max, depth_max=limits.json_depth_max)
     if request.validate_only:
-        return transactions.run(lambda: _rehearse(actor, request, now))
+        return transactions.run(lambda _: _rehearse(actor, request, now))
     if key is None:
         raise KeyRequired
-    fingerprint = wire.fingerprint(route, body)
     reach(Point.RECEIVED)
-    answer = transactions.run(lambda: _carry_out_once(actor, key, fingerprint, request, now))
+    answer = transactions.run(
+        lambda with_care: _carry_out_once(
+            actor, key, fingerprint, request, now, with_care=with_care
+        )
+    )
     reach(Point.COMMITTED)
     return answer
 
@@ -74,23 +95,26 @@ def _carry_out_once(
     actor: Actor,
     key: str,
     fingerprint: bytes,
-    request: wire.PushRequest,
+    request: PushRequest,
     now: datetime.datetime,
+    *,
+    with_care: bool,
 ) -> Answer:
     known = receipts.claim(actor, key, fingerprint, now)
     if known is not None:
         return known
     reach(Point.CLAIMED)
-    carried = batch.carry_out(actor, request.policy, request.mutations, now)
-    answer = _answer(request.policy, carried.results, now)
+    carried = batch.carry_out(actor, request.policy, request.mutations, now, with_care=with_care)
+    results = quarantine.park(actor, key, request.mutations, carried.results, now)
+    answer = _answer(request.policy, results, now)
     receipts.keep(actor, key, answer)
     reach(Point.ANSWERED)
-    batch.log(actor, carried.writes, now)
+    batch.log(actor, carried, now)
     reach(Point.LOGGED)
     return answer
 
 
-def _rehearse(actor: Actor, request: wire.PushRequest, now: datetime.datetime) -> Answer:
+def _rehearse(actor: Actor, request: PushRequest, now: datetime.datetime) -> Answer:
     """Return the report without its effects: the transaction is rolled back."""
     carried = batch.carry_out(actor, request.policy, request.mutations, now)
     transaction.set_rollback(True)

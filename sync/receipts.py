@@ -10,7 +10,7 @@ the first on that index; when the first rolls back, the twin has the key.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import OperationalError, connection
 from psycopg import errors as pg_errors
@@ -25,11 +25,26 @@ if TYPE_CHECKING:
 
     from sync.types import Actor
 
+_CLAIM_TRIES_MAX = (
+    3  # a key that is pruned under our hands can be taken; that it comes back is odd
+)
+
 _CLAIM = """
 INSERT INTO sync_request (tenant_id, holder_id, key, fingerprint, created_at)
 SELECT %s, %s, %s, %s, %s FROM set_config('lock_timeout', %s, true)
 ON CONFLICT (tenant_id, holder_id, key) DO NOTHING
 """  # the time-out holds for every lock of the transaction, and is set before the first wait
+# Locked rows are another prune's; the lock is taken on ids, so that no plan deletes beyond them.
+_PRUNE = """
+DELETE FROM sync_request WHERE id = ANY(ARRAY(
+    SELECT id FROM sync_request WHERE created_at < %s
+    ORDER BY created_at LIMIT %s FOR UPDATE SKIP LOCKED))
+"""
+
+_KEEP = """
+UPDATE sync_request SET status = %s, answer = %s
+WHERE tenant_id = %s AND holder_id = %s AND key = %s
+"""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,29 +63,22 @@ def claim(actor: Actor, key: str, fingerprint: bytes, now: datetime.datetime) ->
         RequestInFlight: a twin holds the key and did not finish in time.
         KeyReused: the key led to an answer for other bytes.
     """
-    holder = _holder(actor)
-    try:
-        with connection.cursor() as cursor:
-            wait = f"{sync_settings().lock_wait_ms}ms"
-            cursor.execute(_CLAIM, [actor.tenant_id, holder, key, fingerprint, now, wait])
-            is_ours = cursor.rowcount == 1
-    except OperationalError as error:
-        if isinstance(error.__cause__, pg_errors.LockNotAvailable):
-            raise RequestInFlight from None
-        raise
-    if is_ours:
-        return None
-    known = Receipt.objects.get(tenant_id=actor.tenant_id, holder_id=holder, key=key)
-    if bytes(known.fingerprint) != fingerprint:
-        raise KeyReused
-    return _answer(known)
+    for _ in range(_CLAIM_TRIES_MAX):
+        if _take(actor, key, fingerprint, now):
+            return None
+        known = Receipt.objects.filter(**_named(actor, key)).first()
+        if known is not None:
+            if bytes(known.fingerprint) != fingerprint:
+                raise KeyReused
+            return _answer(known)
+        # It was pruned between the two statements: now the key is free.
+    raise RequestInFlight
 
 
 def keep(actor: Actor, key: str, answer: Answer) -> None:
     """Store the answer of a claimed key; it commits together with the effects."""
-    Receipt.objects.filter(tenant_id=actor.tenant_id, holder_id=_holder(actor), key=key).update(
-        status=answer.status, answer=answer.body
-    )
+    with connection.cursor() as cursor:
+        cursor.execute(_KEEP, [answer.status, answer.body, actor.tenant_id, _holder(actor), key])
 
 
 def find(actor: Actor, key: str) -> Answer:
@@ -79,12 +87,43 @@ def find(actor: Actor, key: str) -> Answer:
     Raises:
         ReceiptMissing: the key is not known for this device.
     """
-    known = Receipt.objects.filter(
-        tenant_id=actor.tenant_id, holder_id=_holder(actor), key=key, status__isnull=False
-    ).first()
+    known = Receipt.objects.filter(**_named(actor, key), status__isnull=False).first()
     if known is None:
         raise ReceiptMissing
     return _answer(known)
+
+
+def count_older(before: datetime.datetime) -> int:
+    """Return how many receipts were made before `before`."""
+    return Receipt.objects.filter(created_at__lt=before).count()
+
+
+def prune(before: datetime.datetime, rows_max: int) -> int:
+    """Delete up to `rows_max` receipts that were made before `before`; return how many.
+
+    A key that a push is just being carried out for is seen by nobody else, and is not touched.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_PRUNE, [before, rows_max])
+        return int(cursor.rowcount)
+
+
+def _take(actor: Actor, key: str, fingerprint: bytes, now: datetime.datetime) -> bool:
+    """Insert the key; return False if it is there already, and whose transaction is over."""
+    wait = f"{sync_settings().lock_wait_ms}ms"
+    try:
+        with connection.cursor() as cursor:
+            holder = _holder(actor)
+            cursor.execute(_CLAIM, [actor.tenant_id, holder, key, fingerprint, now, wait])
+            return bool(cursor.rowcount == 1)
+    except OperationalError as error:
+        if isinstance(error.__cause__, pg_errors.LockNotAvailable):
+            raise RequestInFlight from None
+        raise
+
+
+def _named(actor: Actor, key: str) -> dict[str, Any]:
+    return {"tenant_id": actor.tenant_id, "holder_id": _holder(actor), "key": key}
 
 
 def _holder(actor: Actor) -> UUID:

@@ -53,11 +53,31 @@ def dependency_failed(field: str, key: RowKey, index: int | None) -> Refusal:
         outcome=Outcome.DEPENDENCY_FAILED,
         code="parent_refused" if index is not None else "parent_missing",
         detail=f"The row that {field} names {why}.",
-        args={"blocked_by": blocked_by(key, index)},
+        args={"blocked_by": _blocked_by(key, index)},
     )
 
 
-def blocked_by(key: RowKey, index: int | None) -> Wire:
+def create_refused(key: RowKey, index: int) -> Refusal:
+    """Return the refusal of what is done to a row whose create was refused at `index`."""
+    return Refusal(
+        outcome=Outcome.DEPENDENCY_FAILED,
+        code="create_refused",
+        detail="The mutation that creates this row was refused.",
+        args={"blocked_by": _blocked_by(key, index)},
+    )
+
+
+def group_refused(key: RowKey, index: int) -> Refusal:
+    """Return the refusal of an innocent member of a group that fell with row `key`."""
+    return Refusal(
+        outcome=Outcome.NOT_APPLIED,
+        code="group_refused",
+        detail="Nothing is wrong with it, but its group fell.",
+        args={"blocked_by": _blocked_by(key, index)},
+    )
+
+
+def _blocked_by(key: RowKey, index: int | None) -> Wire:
     """Return what a result is blocked by; `index` is None when that is not in the push."""
     return {"collection": key.collection, "id": key.id, "index": index}
 

@@ -17,58 +17,24 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
-from uuid import UUID
+from collections.abc import Mapping
+from typing import ClassVar
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connection, models
+from django.db import models
 
-from sync.plan import Resolver
-from sync.serializers import KnownIds, ReferenceField, RowSerializer, model_of
-from sync.types import Actor, ConflictPolicy, Refusal, Wire
-
-if TYPE_CHECKING:
-    from rest_framework import serializers
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class FieldSpec:
-    """One column as the engine needs it; `render` turns a Python value into its wire form."""
-
-    name: str  # on the wire
-    attname: str  # on the model
-    column: str  # in the table
-    pg_type: str
-    render: Callable[[Any], Any]
-    default: Callable[[], Any]  # in wire form
-    is_default_computed: bool  # anew for each row
-    is_server: bool  # given by the server, refused from clients
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class ReferenceSpec:
-    """A field that names another row: of a collection, or of something only `known` knows."""
-
-    name: str
-    collection: str | None
-    known: KnownIds | None
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class NestedSpec:
-    """Children that are edited with their parent; on the wire a list in `order`."""
-
-    name: str
-    model: type[models.Model]
-    fields: tuple[FieldSpec, ...]
-    parent: FieldSpec
-    order: tuple[str, ...]
-
-    def sort(self, children: list[Wire]) -> list[Wire]:
-        """Return `children` in the order in which they are stored and compared."""
-        return sorted(children, key=lambda child: tuple(child[name] for name in self.order))
+from sync.fields import (
+    FieldSpec,
+    NestedSpec,
+    ReferenceSpec,
+    compile_fields,
+    compile_nested,
+    is_list_of_children,
+)
+from sync.plan import Rules
+from sync.serializers import ReferenceField, RowSerializer, model_of
+from sync.types import Actor, ConflictPolicy, NestedPolicy, Refusal, Wire
+from sync.versioning import Resolver
 
 
 class Collection:
@@ -78,6 +44,7 @@ class Collection:
     serializer: ClassVar[type[RowSerializer]]
     conflicts: ClassVar[ConflictPolicy | Resolver] = ConflictPolicy.REJECT
     parent: ClassVar[str | None] = None  # the reference whose row hands its scopes down
+    children: ClassVar[Mapping[str, NestedPolicy]] = {}  # what a list in an update means
 
     def own_scopes(self, row: Wire) -> set[str]:  # noqa: ARG002
         """Return the scopes that `row` is in, besides those of its parent."""
@@ -111,15 +78,19 @@ class Collection:
     @functools.cached_property
     def fields(self) -> tuple[FieldSpec, ...]:
         """The columns that travel, in the serializer's order."""
-        return _compile_fields(self.serializer(), self.model)
+        return compile_fields(self.serializer(), self.model)
 
     @functools.cached_property
     def nested(self) -> tuple[NestedSpec, ...]:
         """The nested children, in the serializer's order."""
+        lists = {n: f for n, f in self.serializer().fields.items() if is_list_of_children(f)}
+        unknown = self.children.keys() - lists.keys()
+        if unknown:
+            message = f"collection {self.name!r}: no lists of children: {sorted(unknown)}"
+            raise ImproperlyConfigured(message)
         return tuple(
-            _compile_nested(name, field.child, self.model)
-            for name, field in self.serializer().fields.items()
-            if hasattr(field, "child") and hasattr(field.child, "fields")
+            compile_nested(name, field, self.model, self.children.get(name, NestedPolicy.REPLACE))
+            for name, field in lists.items()
         )
 
     @functools.cached_property
@@ -141,19 +112,40 @@ class Collection:
         return next((r.collection for r in self.references if r.name == self.parent), None)
 
     @functools.cached_property
+    def rules(self) -> Rules:
+        """What the plan goes by, but for the collection's rank."""
+        references = {r.name: r.collection for r in self.references if r.collection is not None}
+        merged = [s for s in self.nested if s.policy is NestedPolicy.MERGE_BY_ID]
+        return Rules(
+            conflicts=type(self).conflicts,  # a function stays one; it is no method
+            references=references,
+            parent=self.parent,
+            server_fields=self.server_fields,
+            merges={spec.name: spec.merge for spec in merged},
+            judge=self.judge,
+        )
+
+    @functools.cached_property
     def server_fields(self) -> frozenset[str]:
         """Names of the fields that only the server gives."""
         return frozenset(spec.name for spec in self.fields if spec.is_server)
 
     def defaults(self) -> Wire:
         """Return a new row's wire form before anything was said of it."""
-        fresh = {spec.name: spec.default() for spec in self.fields if spec.is_default_computed}
-        return {**self._fixed_defaults, **fresh}
+        row = dict(self._fixed_defaults)
+        for spec in self._computed_defaults:
+            row[spec.name] = spec.default()
+        for nested in self.nested:
+            row[nested.name] = []
+        return row
 
     @functools.cached_property
     def _fixed_defaults(self) -> Wire:
-        fixed = {spec.name: spec.default() for spec in self.fields if not spec.is_default_computed}
-        return {**fixed, **{spec.name: [] for spec in self.nested}}
+        return {s.name: None if s.is_default_computed else s.default() for s in self.fields}
+
+    @functools.cached_property
+    def _computed_defaults(self) -> list[FieldSpec]:
+        return [spec for spec in self.fields if spec.is_default_computed]
 
 
 _collections: dict[str, Collection] = {}
@@ -171,6 +163,7 @@ def register(declared: type[Collection]) -> type[Collection]:
         raise ImproperlyConfigured(message)
     _collections[declared.name] = declared()
     ranked_collections.cache_clear()
+    ranked_rules.cache_clear()
     return declared
 
 
@@ -186,7 +179,7 @@ def collection_of(model: type[models.Model]) -> Collection:
         ImproperlyConfigured: none does.
     """
     for collection in _collections.values():
-        if collection.model is model:
+        if collection.model is model._meta.concrete_model:
             return collection
     message = f"{model.__name__} has no collection: register one in its app's collections.py"
     raise ImproperlyConfigured(message)
@@ -210,6 +203,13 @@ def ranked_collections() -> dict[str, Collection]:
     return ranked
 
 
+@functools.cache
+def ranked_rules() -> dict[str, Rules]:
+    """Return every collection's rules, ranked."""
+    ranked = enumerate(ranked_collections().items())
+    return {name: dataclasses.replace(found.rules, rank=rank) for rank, (name, found) in ranked}
+
+
 def heirs(name: str) -> list[Collection]:
     """Return the collections whose rows take their scopes from rows of collection `name`."""
     return [c for c in ranked_collections().values() if c.parent_collection == name]
@@ -218,76 +218,3 @@ def heirs(name: str) -> list[Collection]:
 def _targets(collection: Collection) -> set[str]:
     names = {reference.collection for reference in collection.references}
     return {name for name in names if name is not None and name != collection.name}
-
-
-def _compile_fields(
-    serializer: serializers.BaseSerializer[Any], model: type[models.Model]
-) -> tuple[FieldSpec, ...]:
-    return tuple(
-        _compile_field(name, field, model)
-        for name, field in serializer.fields.items()  # type: ignore[attr-defined]
-        if not hasattr(field, "child") or not hasattr(field.child, "fields")
-    )
-
-
-def _compile_field(name: str, field: Any, model: type[models.Model]) -> FieldSpec:
-    model_field = _model_field(model, field.source)
-    db_type = model_field.db_type(connection) or "text"
-    render = _renderer(field)
-    return FieldSpec(
-        name=name,
-        attname=model_field.attname,
-        column=model_field.column,
-        pg_type=re.sub(r"\(.*\)", "", db_type),  # lengths are for the table to judge
-        render=render,
-        default=lambda: render(model_field.get_default()),
-        is_default_computed=callable(model_field.default),
-        is_server=field.read_only,
-    )
-
-
-def _model_field(model: type[models.Model], source: str) -> Any:
-    for field in model._meta.concrete_fields:
-        if source in {field.name, field.attname}:
-            return field
-    message = f"{model.__name__} has no column for the serializer's field {source!r}"
-    raise ImproperlyConfigured(message)
-
-
-_PLAIN = frozenset({str, int, bool})  # the same in Python and on the wire
-
-
-def _renderer(field: Any) -> Callable[[Any], Any]:
-    represent = field.to_representation
-
-    def render(value: Any) -> Any:
-        if value is None or type(value) in _PLAIN:
-            return value
-        if isinstance(value, UUID):
-            return str(value)
-        return represent(value)
-
-    return render
-
-
-def _compile_nested(name: str, child: Any, parent: type[models.Model]) -> NestedSpec:
-    model = model_of(type(child))
-    link = next(f for f in model._meta.local_fields if f.related_model is parent)
-    fields = _compile_fields(child, model)
-    ordering: Iterable[str] = [str(o) for o in model._meta.ordering or ()]
-    return NestedSpec(
-        name=name,
-        model=model,
-        fields=fields,
-        parent=FieldSpec(
-            name=link.name,
-            attname=link.attname,
-            column=str(link.column),
-            pg_type="uuid",
-            render=str,
-            default=lambda: None,
-            is_default_computed=False,
-            is_server=True,
-        ),
-        order=(*(o for o in ordering if o != "id"), "id"),
-    )

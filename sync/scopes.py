@@ -15,7 +15,7 @@ from sync.changelog import Facts, StoredRow, read_payloads
 from sync.registry import Collection, heirs, ranked_collections
 from sync.storage import child_ids
 from sync.types import Change, ChangeOp, RowKey, Wire, Write
-from sync.wire import decode, render_payload
+from sync.wire import decode
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -23,23 +23,30 @@ if TYPE_CHECKING:
 Scopes = frozenset[str]
 
 
-def parent_keys(writes: Iterable[Write]) -> set[RowKey]:
-    """Return the rows that the written rows take scopes from."""
+def parent_keys(writes: Iterable[Write], facts: Facts, *, trusts_log: bool) -> set[RowKey]:
+    """Return the rows that the written rows take scopes from.
+
+    An edit that moves its row nowhere leaves its scopes as they are: its parent need not be asked.
+    Unless the log is not trusted: the office's edits mend what is wrong there.
+    """
+    collections = ranked_collections()
     found = set()
     for write in writes:
         if write.after is not None:
-            key = _parent_key(ranked_collections()[write.key.collection], write.after.data)
-            if key is not None:
+            collection = collections[write.key.collection]
+            key = _parent_key(collection, write.after.data)
+            if key is not None and not (trusts_log and _stays(collection, write, facts)):
                 found.add(key)
     return found
 
 
-def changes_of(writes: Sequence[Write], facts: Facts) -> list[Change]:
+def changes_of(writes: Sequence[Write], facts: Facts, *, trusts_log: bool) -> list[Change]:
     """Return what the feed is to say of `writes`, parents first, with scopes as `facts` has them.
 
-    `facts` must cover the written rows and `parent_keys(writes)`.
+    `facts` must cover the written rows and their `parent_keys`.
     """
-    rank = {name: position for position, name in enumerate(ranked_collections())}
+    collections = ranked_collections()
+    rank = {name: position for position, name in enumerate(collections)}
     now: dict[RowKey, Scopes] = {}
     changes = []
     for write in sorted(writes, key=lambda write: rank[write.key.collection]):
@@ -47,14 +54,20 @@ def changes_of(writes: Sequence[Write], facts: Facts) -> list[Change]:
         if write.after is None:
             changes.append(_deletion(write, before))
             continue
-        after = _scopes_of(write.key, write.after.data, now, facts)
+        collection = collections[write.key.collection]
+        parent = _parent_key(collection, write.after.data)
+        if parent not in now and trusts_log and _stays(collection, write, facts):
+            after = before
+        else:
+            own = frozenset(collection.own_scopes(write.after.data))
+            after = own | _inherited(parent, now, facts)
         now[write.key] = after
         changes.append(
             Change(
                 key=write.key,
                 op=ChangeOp.UPSERT,
                 version=write.version,
-                payload=render_payload(write.after.data),
+                payload=write.payload,
                 scopes=after,
                 left=before - after,
             )
@@ -123,7 +136,7 @@ def _carried_along(key: RowKey, row: StoredRow, inherited: Scopes) -> Change:
         key=key,
         op=ChangeOp.UPSERT,
         version=row.version,
-        payload=row.payload,
+        payload=row.payload.encode(),
         scopes=scopes,
         left=row.scopes - scopes,
     )
@@ -135,13 +148,21 @@ def _deletion(write: Write, scopes: Scopes) -> Change:
     )
 
 
-def _scopes_of(key: RowKey, row: Wire, now: Mapping[RowKey, Scopes], facts: Facts) -> Scopes:
-    collection = ranked_collections()[key.collection]
-    own = frozenset(collection.own_scopes(row))
-    parent = _parent_key(collection, row)
+def _inherited(parent: RowKey | None, now: Mapping[RowKey, Scopes], facts: Facts) -> Scopes:
     if parent is None:
-        return own
-    return own | (now[parent] if parent in now else facts.scopes(parent))
+        return frozenset()
+    return now[parent] if parent in now else facts.scopes(parent)
+
+
+def _stays(collection: Collection, write: Write, facts: Facts) -> bool:
+    """Whether an edit leaves its row where it is: the same parent, the same scopes of its own."""
+    fact = facts.rows.get(write.key)
+    if write.before is None or write.after is None or fact is None:
+        return False
+    before, after = write.before.data, write.after.data
+    is_logged = fact.op is ChangeOp.UPSERT and fact.version == write.before.version
+    is_kept = collection.parent is None or before[collection.parent] == after[collection.parent]
+    return is_logged and is_kept and collection.own_scopes(before) == collection.own_scopes(after)
 
 
 def _parent_key(collection: Collection, row: Wire) -> RowKey | None:

@@ -96,16 +96,26 @@ class RowSerializer(serializers.ModelSerializer[Any]):
 
 
 class NestedSerializer(RowSerializer):
-    """Base of the serializer of nested children; each child has an id, made by the client."""
+    """Base of the serializer of nested children; each child has an id, made by the client.
+
+    By itself and partial, it judges the edit of one child; within its parent, a whole child.
+    """
 
     id = serializers.UUIDField()
 
+    def is_needed(self, name: str) -> bool:
+        """Whether `name` must be there: an edit of one child needs no more than its id."""
+        field = self.fields[name]
+        parent: Any = self.parent
+        is_edit = parent is None and self.partial
+        return name == "id" if is_edit else field.required and not field.read_only
+
     def _refused_fields(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """Miss what is required in an edit of the parent too: it sends the whole new list."""
+        """Miss what is required in an edit of the parent too: it sends whole children."""
         missing = {
             name: [serializers.ErrorDetail(str(field.error_messages["required"]), code="required")]
             for name, field in self.fields.items()
-            if field.required and not field.read_only and name not in data
+            if name not in data and self.is_needed(name)
         }
         return {**super()._refused_fields(data), **missing}
 

@@ -1,6 +1,6 @@
 """Rows in the project's own tables: load them in wire form, write them set-based.
 
-    load   lock and read the targets of one collection: one query, and one per nested field
+    lock   lock the targets of one collection, and read their versions: one query
     apply  one INSERT, one UPDATE and one DELETE per collection, whatever the number of rows
 
 A batch of rows goes to PostgreSQL as one JSON parameter: the driver dumps list parameters element
@@ -10,14 +10,15 @@ by element in Python, which costs several times as much.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import DataError, IntegrityError, connection, transaction
 
-from sync.registry import Collection, FieldSpec, NestedSpec, ranked_collections
+from sync.fields import FieldSpec, NestedSpec
+from sync.registry import Collection, ranked_collections
 from sync.types import RowState, Wire, Write
-from sync.wire import encode
+from sync.wire import decode, encode, splice
 
 if TYPE_CHECKING:
     import datetime
@@ -26,16 +27,29 @@ if TYPE_CHECKING:
 _ENGINE_COLUMNS = {"id": "uuid", "version": "bigint", "field_versions": "jsonb"}
 
 
-def load(collection: Collection, tenant_id: UUID, ids: Iterable[str]) -> dict[str, RowState]:
-    """Lock the rows that exist, in order of their ids, and return them by id, without scopes."""
+class Locked(NamedTuple):
+    """What is read of a row together with its lock: all that the log does not hold."""
+
+    version: int
+    field_versions: dict[str, int]
+
+
+def lock(collection: Collection, tenant_id: UUID, ids: Iterable[str]) -> dict[str, Locked]:
+    """Lock the rows that exist, in order of their ids, and return their versions by id."""
     wanted = sorted(ids)
     if not wanted:
         return {}
-    rows = (
-        collection.model._base_manager.filter(tenant_id=tenant_id, id__in=wanted)
-        .order_by("id")
-        .select_for_update(no_key=True)  # a plain FOR UPDATE blocks every insert of a child
-    )
+    with connection.cursor() as cursor:
+        cursor.execute(_lock_sql(collection), [tenant_id, encode(wanted).decode()])
+        return {
+            row_id: Locked(version, decode(field_versions))
+            for row_id, version, field_versions in cursor.fetchall()
+        }
+
+
+def read_rows(collection: Collection, tenant_id: UUID, ids: Iterable[str]) -> dict[str, RowState]:
+    """Return these rows of a tenant by id, without locks and without scopes."""
+    rows = collection.model._base_manager.filter(tenant_id=tenant_id, id__in=list(ids))
     found = {str(row[0]): row for row in rows.values_list(*_columns(collection))}
     return _states(collection, tenant_id, found)
 
@@ -45,6 +59,24 @@ def read(collection: Collection, tenant_id: UUID) -> dict[str, RowState]:
     rows = collection.model._base_manager.filter(tenant_id=tenant_id)
     found = {str(row[0]): row for row in rows.values_list(*_columns(collection))}
     return _states(collection, tenant_id, found)
+
+
+def read_in_chunks(
+    collection: Collection, tenant_id: UUID, chunk_rows: int
+) -> Iterator[dict[str, RowState]]:
+    """Yield all rows of a tenant, `chunk_rows` at a time, in order of their ids; as `read`.
+
+    Whether they are of one moment is for the caller's transaction to say.
+    """
+    rows = collection.model._base_manager.filter(tenant_id=tenant_id).order_by("id")
+    found: dict[str, tuple[Any, ...]] = {}
+    while not found or len(found) == chunk_rows:
+        following = rows.filter(id__gt=next(reversed(found))) if found else rows
+        chunk = following.values_list(*_columns(collection))[:chunk_rows]
+        found = {str(row[0]): row for row in chunk}
+        if not found:
+            return
+        yield _states(collection, tenant_id, found)
 
 
 def apply(writes: Sequence[Write], tenant_id: UUID, now: datetime.datetime) -> None:
@@ -63,35 +95,50 @@ def apply(writes: Sequence[Write], tenant_id: UUID, now: datetime.datetime) -> N
         inserts = [w for w in of_collection if w.before is None]
         updates = [w for w in of_collection if w.before is not None and w.after is not None]
         _write_rows(_insert_sql(collection), inserts, tenant_id, now)
-        _write_rows(_update_sql(collection), updates, tenant_id, now)
+        _write_rows(_update_sql(collection, _edited(updates)), updates, tenant_id, now)
         for spec in collection.nested:
             _write_children(spec, inserts + updates, tenant_id)
     for collection in reversed(ranked):
         _delete(collection, by_collection[collection.name], tenant_id)
 
 
-def find_refused(
+def apply_by_halves(
     writes: Sequence[Write], tenant_id: UUID, now: datetime.datetime
 ) -> list[tuple[Write, Exception]]:
-    """Return the writes that the database refuses, each with its error; nothing is written.
+    """Carry out what the database accepts; return what it refuses, each with its error.
 
-    Each write is tried alone, in the order of `apply`, on top of those that were accepted.
+    What is refused as a whole is tried by halves, down to single rows, each on top of what was
+    accepted before it: one bad row costs a few statements more, not one for each row.
     """
-    refused: list[tuple[Write, Exception]] = []
     rank = {name: position for position, name in enumerate(ranked_collections())}
     grown = [w for w in writes if w.after is not None]
     ended = [w for w in writes if w.after is None]
     grown.sort(key=lambda w: rank[w.key.collection])
     ended.sort(key=lambda w: -rank[w.key.collection])
-    with transaction.atomic():
-        for write in grown + ended:
-            try:
-                with transaction.atomic():
-                    apply([write], tenant_id, now)
-            except (DataError, IntegrityError) as error:
-                refused.append((write, error))
-        transaction.set_rollback(True)
+    refused: list[tuple[Write, Exception]] = []
+    waiting = [grown + ended]
+    while waiting:  # ends: what is put back is shorter than what was taken
+        part = waiting.pop()
+        error = _refusal_of(part, tenant_id, now)
+        if error is None:
+            continue
+        if len(part) == 1:
+            refused.append((part[0], error))
+        else:
+            half = len(part) // 2
+            waiting += [part[half:], part[:half]]
     return refused
+
+
+def _refusal_of(
+    writes: Sequence[Write], tenant_id: UUID, now: datetime.datetime
+) -> Exception | None:
+    try:
+        with transaction.atomic():
+            apply(writes, tenant_id, now)
+    except (DataError, IntegrityError) as error:
+        return error
+    return None
 
 
 def child_ids(
@@ -143,49 +190,56 @@ def _wire(fields: Sequence[FieldSpec], values: Iterable[Any]) -> Wire:
     return {spec.name: spec.render(value) for spec, value in zip(fields, values, strict=True)}
 
 
+def _edited(writes: Iterable[Write]) -> frozenset[str]:
+    """Return the fields that any of these updates changes; no other column is written."""
+    found: set[str] = set()
+    for write in writes:
+        if write.before is not None and write.after is not None:
+            known = write.before.version
+            found.update(n for n, version in write.after.field_versions.items() if version > known)
+    return frozenset(found)
+
+
 def _write_rows(
     sql: str, writes: Sequence[Write], tenant_id: UUID, now: datetime.datetime
 ) -> None:
     if not writes:
         return
-    rows = [
-        {
-            **write.after.data,
-            "id": write.key.id,
-            "version": write.after.version,
-            "field_versions": write.after.field_versions,
-        }
+    rows = b",".join(
+        splice(
+            write.payload,
+            id=write.key.id,
+            version=write.version,
+            field_versions=write.after.field_versions,
+        )
         for write in writes
-        if write.after is not None
-    ]
-    parameters: dict[str, Any] = {"tenant": tenant_id, "now": now, "rows": encode(rows).decode()}
+        if write.after is not None and write.payload is not None
+    )
+    parameters: dict[str, Any] = {"tenant": tenant_id, "now": now, "rows": f"[{rows.decode()}]"}
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
 
 
 def _write_children(spec: NestedSpec, writes: Sequence[Write], tenant_id: UUID) -> None:
-    """Replace the children of every parent whose list changed."""
-    changed = [
-        write
-        for write in writes
-        if write.after is not None
-        and (write.before.data[spec.name] if write.before else []) != write.after.data[spec.name]
-    ]
-    replaced = [write.key.id for write in changed if write.before is not None]
-    children = [
-        {**child, "parent": write.key.id}
-        for write in changed
-        if write.after is not None
-        for child in write.after.data[spec.name]
-    ]
-    with connection.cursor() as cursor:
-        if replaced:
-            cursor.execute(_delete_children_sql(spec), [tenant_id, replaced])
-        if children:
-            cursor.execute(
-                _insert_children_sql(spec),
-                {"tenant": tenant_id, "rows": encode(children).decode()},
-            )
+    """Write the children that differ, those of all parents in two statements."""
+    ended: list[Wire] = []
+    grown: list[Wire] = []
+    for write in writes:
+        if write.after is None:
+            continue
+        after = write.after.data[spec.name]
+        known = write.before.data[spec.name] if write.before else []
+        if after is known or not (after or known):
+            continue
+        before = {child["id"]: child for child in known}
+        kept = {child["id"] for child in after if before.get(child["id"]) == child}
+        parent = write.key.id
+        ended += [{"parent": parent, "id": key} for key in before.keys() - kept]
+        grown += [{**child, "parent": parent} for child in after if child["id"] not in kept]
+    for sql, rows in ((_delete_children_sql(spec), ended), (_insert_children_sql(spec), grown)):
+        if rows:
+            with connection.cursor() as cursor:
+                cursor.execute(sql, {"tenant": tenant_id, "rows": encode(rows).decode()})
 
 
 def _delete(collection: Collection, writes: Sequence[Write], tenant_id: UUID) -> None:
@@ -208,24 +262,35 @@ def _insert_sql(collection: Collection) -> str:
         f"(tenant_id, created_at, updated_at, {', '.join(engine + columns)}) "
         f"SELECT %(tenant)s, %(now)s, %(now)s, "
         f"{', '.join([f'r.{name}' for name in engine] + values)} "
-        f"FROM {_recordset(collection)}"
+        f"FROM {_recordset(collection.fields)}"
     )
 
 
-@functools.cache
-def _update_sql(collection: Collection) -> str:
-    sets = [f"{_quote(spec.column)} = r.{_quote(spec.name)}" for spec in collection.fields]
+@functools.lru_cache(maxsize=1_000)  # sets of fields that clients edit together: few
+def _update_sql(collection: Collection, edited: frozenset[str]) -> str:
+    fields = [spec for spec in collection.fields if spec.name in edited]
+    sets = [f", {_quote(spec.column)} = r.{_quote(spec.name)}" for spec in fields]
     return (
         f"UPDATE {_quote(collection.table)} AS t SET "  # noqa: S608  # names come from models
-        f"version = r.version, field_versions = r.field_versions, updated_at = %(now)s, "
-        f"{', '.join(sets)} FROM {_recordset(collection)} "
+        f"version = r.version, field_versions = r.field_versions, updated_at = %(now)s"
+        f"{''.join(sets)} FROM {_recordset(fields)} "
         f"WHERE t.tenant_id = %(tenant)s AND t.id = r.id"
     )
 
 
-def _recordset(collection: Collection) -> str:
-    types = {**_ENGINE_COLUMNS, **{spec.name: spec.pg_type for spec in collection.fields}}
-    return _json_rows(types)
+@functools.cache
+def _lock_sql(collection: Collection) -> str:
+    # No key: a plain FOR UPDATE would block every insert of a child.
+    return (
+        f"SELECT id::text, version, field_versions::text FROM {_quote(collection.table)} "  # noqa: S608
+        f"WHERE tenant_id = %s "
+        f"AND id = ANY(ARRAY(SELECT json_array_elements_text(%s::json)::uuid)) "
+        f"ORDER BY id FOR NO KEY UPDATE"
+    )
+
+
+def _recordset(fields: Iterable[FieldSpec]) -> str:
+    return _json_rows({**_ENGINE_COLUMNS, **{spec.name: spec.pg_type for spec in fields}})
 
 
 def _json_rows(types: Mapping[str, str]) -> str:
@@ -235,9 +300,11 @@ def _json_rows(types: Mapping[str, str]) -> str:
 
 @functools.cache
 def _delete_children_sql(spec: NestedSpec) -> str:
-    table = _quote(spec.model._meta.db_table)
-    parent = _quote(spec.parent.column)
-    return f"DELETE FROM {table} WHERE tenant_id = %s AND {parent} = ANY(%s::uuid[])"  # noqa: S608
+    table, parent = _quote(spec.model._meta.db_table), _quote(spec.parent.column)
+    return (
+        f"DELETE FROM {table} AS t USING {_json_rows({'parent': 'uuid', 'id': 'uuid'})} "  # noqa: S608
+        f"WHERE t.tenant_id = %(tenant)s AND t.{parent} = r.parent AND t.id = r.id"
+    )
 
 
 @functools.cache

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from django.db import models
 from django.db.models.base import ModelBase
 from django.db.models.constraints import BaseConstraint
+from django.db.models.fields.related_descriptors import ReverseManyToOneDescriptor
+from django.utils.functional import cached_property
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,12 +25,39 @@ if TYPE_CHECKING:
 TENANT_COLUMN = "tenant_id"
 
 
+class TenantRows(ReverseManyToOneDescriptor):  # type: ignore[type-arg]  # not at run time
+    """`site.work_orders`: those of the site's tenant only.
+
+    Django looks for rows that name the site's id, and another tenant may use the same one:
+    `site.work_orders.all().delete()` would reach into that tenant.
+    """
+
+    @cached_property
+    def related_manager_cls(self) -> Any:
+        """The class of the manager that reading the attribute gives."""
+        ids_alone: Any = super().related_manager_cls
+
+        class TenantRelatedManager(ids_alone):  # type: ignore[misc]  # made by a function
+            def __init__(self, instance: models.Model) -> None:
+                super().__init__(instance)
+                self.core_filters[TENANT_COLUMN] = getattr(instance, TENANT_COLUMN)
+
+            def __call__(self, *, manager: str) -> Any:
+                chosen = super().__call__(manager=manager)
+                chosen.core_filters[TENANT_COLUMN] = getattr(self.instance, TENANT_COLUMN)
+                return chosen
+
+        return TenantRelatedManager
+
+
 class TenantForeignKey(models.ForeignKey[Any, Any]):
     """A reference to a row of the same tenant; every join on it compares the tenants too.
 
     Deleting the referenced row is refused (`PROTECT`) unless told otherwise. The database's own
     constraint is a `TenantReference`, which the model's metaclass adds.
     """
+
+    related_accessor_class = TenantRows
 
     def __init__(self, to: Any, on_delete: Any = models.PROTECT, **kwargs: Any) -> None:
         kwargs["db_constraint"] = False

@@ -15,10 +15,10 @@ from typing import TypeVar
 from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
 
 from sync.conf import sync_settings
-from sync.database_verdict import RowAppearedError
-from sync.errors import Unavailable
+from sync.errors import NeedsCare, Unavailable
 
 T = TypeVar("T")
+Work = Callable[[bool], T]  # (with care) -> result
 
 PASSING = frozenset({"40001", "40P01", "55P03"})  # serialization, deadlock, lock not available
 # A replica, as the primary becomes by a failover; a session, a transaction that idled too long for
@@ -27,28 +27,45 @@ AWAY = frozenset({"25006", "25P03", "25P04"})
 BACKOFF_S = 0.02  # mean wait before the second try; doubles with each
 
 
-def run(work: Callable[[], T], rng: random.Random | None = None) -> T:
+def run(work: Work[T], rng: random.Random | None = None) -> T:
     """Return what `work` returns, committed.
+
+    The first try is without care, which is cheaper (see `batch.carry_out`); when it meets a row
+    that needs care, all is done again with it.
+
+    Inside a transaction of the caller's, what the database gave up is lost with all of it, and not
+    tried again; a row that somebody else has created meanwhile is seen by another try even there.
 
     Raises:
         Unavailable: the tries are used up, or the connection was lost.
     """
     jitter = rng or random.Random()  # noqa: S311  # spreads retries; guards nothing
-    tries = sync_settings().transaction_tries_max if not connection.in_atomic_block else 1
-    for attempt in range(tries):
+    is_inner, tries = connection.in_atomic_block, sync_settings().transaction_tries_max
+    with_care, failures = False, 0
+    while True:  # ends: by an answer, an error, or when the tries are used up
         try:
             with transaction.atomic():
-                return work()
-        except RowAppearedError:
-            pass
+                return work(with_care)
+        except NeedsCare:
+            if not with_care:  # no failure: it was cheaper to ask the indexes by writing
+                with_care = True
+                continue
         except (OperationalError, InterfaceError, InternalError) as error:
-            if not is_away(error):
-                raise
-            if _sqlstate(error) not in PASSING:
-                connection.close()
-                raise Unavailable from error
-        time.sleep(BACKOFF_S * 2**attempt * 2 * jitter.random())
-    raise Unavailable
+            _raise_unless_passing(error, is_inner=is_inner)
+        failures += 1
+        if failures >= tries:
+            raise Unavailable
+        time.sleep(BACKOFF_S * 2**failures * jitter.random())
+
+
+def _raise_unless_passing(error: Exception, *, is_inner: bool) -> None:
+    if not is_away(error):
+        raise error
+    is_passing = _sqlstate(error) in PASSING
+    if not is_passing:
+        connection.close()
+    if is_inner or not is_passing:
+        raise Unavailable from error
 
 
 def is_away(error: BaseException) -> bool:

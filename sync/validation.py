@@ -3,20 +3,27 @@
     mutation as sent --judge--> mutation with canonical wire data, or a refusal with field errors
 
 A create comes out as the whole row (defaults filled in), an update as the fields that were sent.
+Rows that are plainly good never see the serializer (`plain_rows`); all others do, and its errors
+are the answer.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
 from rest_framework import serializers
 
+from sync.fields import REMOVED, FieldSpec, NestedSpec
+from sync.plain_rows import PlainRows
 from sync.refusals import invalid
-from sync.registry import Collection, FieldSpec, ranked_collections
-from sync.types import Actor, FieldError, Mutation, Op, Refusal, Wire
+from sync.registry import Collection, ranked_collections
+from sync.types import Actor, FieldError, Mutation, NestedPolicy, Op, Refusal, Wire
 from sync.wire import is_uuid
+
+Errors = list[FieldError]
 
 _ARGUMENTS = {  # error code -> (name in `args`, attribute of the serializer's field)
     "max_length": ("max", "max_length"),
@@ -36,91 +43,176 @@ def judge(
 
     A refused mutation stays in the list as it came, so that every index has its place.
     """
-    judges: dict[str, Callable[[Mutation], Mutation | Refusal]] = {}
+    collections = ranked_collections()
     checked: list[Mutation] = []
     refused: dict[int, Refusal] = {}
     for mutation in mutations:
-        if mutation.collection not in judges:
-            judges[mutation.collection] = _judge_for(mutation.collection, actor)
-        verdict = judges[mutation.collection](mutation)
-        if isinstance(verdict, Refusal):
-            refused[mutation.index] = verdict
+        collection = collections.get(mutation.collection)
+        if collection is None:
+            verdict: Wire | Errors = [_unknown_collection(mutation.collection)]
+        elif not is_uuid(mutation.id):
+            verdict = [FieldError(path="id", code="invalid", detail="Must be a UUID.")]
+        elif mutation.op is Op.DELETE:
+            verdict = mutation.data
+        else:
+            verdict = _judge_of(collection).judge(mutation, is_office=actor.is_system)
+        if isinstance(verdict, list):
+            refused[mutation.index] = invalid(verdict)
             checked.append(mutation)
         else:
-            checked.append(verdict)
+            checked.append(replace(mutation, data=verdict))
     return checked, refused
 
 
-def _judge_for(name: str, actor: Actor) -> Callable[[Mutation], Mutation | Refusal]:
-    collection = ranked_collections().get(name)
-    if collection is not None:
-        return _Judge(collection, actor).judge
+def _unknown_collection(name: str) -> FieldError:
     detail = f"There is no collection {name!r}."
-    error = FieldError(path="collection", code="unknown_collection", detail=detail)
-    return lambda _mutation: invalid([error])
+    return FieldError(path="collection", code="unknown_collection", detail=detail)
+
+
+class RowJudge:
+    """One serializer, made once and asked row by row, as its ListSerializer would."""
+
+    def __init__(
+        self,
+        serializer: serializers.Serializer[Any],
+        fields: tuple[FieldSpec, ...],
+        nested: tuple[NestedSpec, ...] = (),
+    ) -> None:
+        self.plain = PlainRows(serializer, fields, nested)
+        self.serializer = serializer
+        self._specs = {spec.name: spec for spec in fields}
+        self._nested = {spec.name: spec for spec in nested}
+
+    def judge(self, data: Any) -> Wire | Errors:
+        """Return the values that `data` has in wire form, or all that is wrong with it."""
+        row = self.plain.accept(data)
+        return self.ask(data) if row is None else row
+
+    def ask(self, data: Any) -> Wire | Errors:
+        """Do the same by the serializer alone."""
+        try:
+            values = self.serializer.run_validation(data)
+        except serializers.ValidationError as error:
+            return flatten_errors(error.detail, self.serializer.fields)
+        return {
+            name: self._render(name, values[field.source])
+            for name, field in self.serializer.fields.items()
+            if field.source in values
+        }
+
+    def _render(self, name: str, value: Any) -> Any:
+        nested = self._nested.get(name)
+        if nested is None:
+            return self._specs[name].render(value)
+        return nested.sort([nested.complete(_render_child(nested, child)) for child in value])
+
+
+def _render_child(nested: NestedSpec, values: Mapping[str, Any]) -> Wire:
+    """Return a child's values by their names on the wire; a serializer gives them by source."""
+    row: Wire = {}
+    for spec in nested.fields:
+        source = spec.attname if spec.attname in values else spec.name
+        if source in values:
+            row[spec.name] = spec.render(values[source])
+    return row
 
 
 class _Judge:
-    """One collection's serializer, made once and asked row by row, as a ListSerializer does."""
+    """What judges the rows of one collection; made once."""
 
-    def __init__(self, collection: Collection, actor: Actor) -> None:
+    def __init__(self, collection: Collection) -> None:
+        fields, nested = collection.fields, collection.nested
         self._collection = collection
-        self._actor = actor
-        self._whole = collection.serializer()
-        self._part = collection.serializer(partial=True)
-        self._specs = {spec.name: spec for spec in collection.fields}
-        self._nested = {spec.name: spec for spec in collection.nested}
+        self._whole = RowJudge(collection.serializer(), fields, nested)
+        self._part = RowJudge(collection.serializer(partial=True), fields, nested)
+        self._edits = {
+            spec.name: _ChildEdits(self._part.serializer.fields[spec.name], spec)
+            for spec in nested
+            if spec.policy is NestedPolicy.MERGE_BY_ID
+        }
 
-    def judge(self, mutation: Mutation) -> Mutation | Refusal:
-        if not is_uuid(mutation.id):
-            return invalid([FieldError(path="id", code="invalid", detail="Must be a UUID.")])
-        if mutation.op is Op.DELETE:
-            return mutation
-        serializer = self._whole if mutation.op is Op.CREATE else self._part
-        given, server_given = self._split(mutation.data)
-        try:
-            values = serializer.run_validation(given)
-        except serializers.ValidationError as error:
-            return invalid(flatten_errors(error.detail, serializer.fields))
-        row = {**self._render(serializer, values), **server_given}
+    def judge(self, mutation: Mutation, *, is_office: bool) -> Wire | Errors:
+        given, server_given = self._split(mutation.data) if is_office else (mutation.data, {})
         if mutation.op is Op.CREATE:
-            row = {**self._collection.defaults(), **row}
-        return dataclasses.replace(mutation, data=row)
+            row = self._whole.judge(given)
+            if isinstance(row, dict):
+                return {**self._collection.defaults(), **row, **server_given}
+            return row
+        if self._edits.keys().isdisjoint(given):
+            row = self._part.judge(given)
+        else:
+            row = self._judge_with_children(given)
+        return {**row, **server_given} if isinstance(row, dict) and server_given else row
 
     def _split(self, data: Wire) -> tuple[Wire, Wire]:
         """The office may give what is otherwise the server's; it is taken in wire form."""
-        if not self._actor.is_system:
-            return data, {}
         server = self._collection.server_fields
         return (
             {name: value for name, value in data.items() if name not in server},
             {name: value for name, value in data.items() if name in server},
         )
 
-    def _render(self, serializer: Any, values: Mapping[str, Any]) -> Wire:
-        row: Wire = {}
-        for name, field in serializer.fields.items():
-            if field.source not in values:
-                continue
-            value = values[field.source]
-            if name in self._nested:
-                nested = self._nested[name]
-                row[name] = nested.sort([_render(nested.fields, child) for child in value])
-            else:
-                row[name] = self._specs[name].render(value)
-        return row
+    def _judge_with_children(self, data: Wire) -> Wire | Errors:
+        """Judge an update that edits single children; they stay edits until the plan."""
+        row = self._part.judge({k: v for k, v in data.items() if k not in self._edits})
+        errors = row if isinstance(row, list) else []
+        found: Wire = {}
+        for name in self._edits.keys() & data.keys():
+            edits = self._edits[name].judge(data[name])
+            errors += [edit for edit in edits if isinstance(edit, FieldError)]
+            found[name] = edits
+        return errors or {**row, **found}  # type: ignore[dict-item]  # no errors: it is a row
 
 
-def _render(fields: Iterable[FieldSpec], values: Mapping[str, Any]) -> Wire:
-    row: Wire = {}
-    for spec in fields:
-        if spec.attname in values:
-            row[spec.name] = spec.render(values[spec.attname])
-        elif spec.name in values:
-            row[spec.name] = spec.render(values[spec.name])
-        else:
-            row[spec.name] = spec.default()
-    return row
+class _ChildEdits:
+    """Judges the edits by id of one list of children."""
+
+    def __init__(self, field: Any, spec: NestedSpec) -> None:
+        self._name = spec.name
+        self._list = field
+        self._edit = RowJudge(type(field.child)(partial=True), spec.fields)
+
+    def judge(self, edits: Any) -> list[Wire] | Errors:
+        """Return the edits, or all that is wrong with them."""
+        if not isinstance(edits, list):
+            return self._ask_list(edits)
+        judged = [self._judge_one(position, edit) for position, edit in enumerate(edits)]
+        errors = [error for each in judged if isinstance(each, list) for error in each]
+        rows = [each for each in judged if isinstance(each, dict)]
+        return errors or self._twins(rows) or rows
+
+    def _judge_one(self, position: int, edit: Any) -> Wire | Errors:
+        is_removal = isinstance(edit, dict) and edit.get(REMOVED) is True
+        given = {k: v for k, v in edit.items() if k != REMOVED} if is_removal else edit
+        row = self._edit.judge(given)
+        if isinstance(row, dict):
+            return {**row, REMOVED: True} if is_removal else row
+        path = f"{self._name}.{position}"
+        return [replace(e, path=f"{path}.{e.path}" if e.path else path) for e in row]
+
+    def _twins(self, rows: Sequence[Wire]) -> Errors:
+        seen: set[str] = set()
+        errors = []
+        for position, row in enumerate(rows):
+            if row["id"] in seen:
+                path, detail = f"{self._name}.{position}.id", "Another item has this id."
+                errors.append(FieldError(path=path, code="unique", detail=detail))
+            seen.add(row["id"])
+        return errors
+
+    def _ask_list(self, edits: Any) -> Errors:
+        """Return what the serializer says of something that is no list."""
+        try:
+            self._list.run_validation(edits)
+        except serializers.ValidationError as error:
+            detail: Any = {self._name: error.detail}
+            return flatten_errors(detail, {self._name: self._list})
+        return []
+
+
+@functools.cache
+def _judge_of(collection: Collection) -> _Judge:
+    return _Judge(collection)
 
 
 def flatten_errors(detail: Any, fields: Mapping[str, Any], prefix: str = "") -> list[FieldError]:

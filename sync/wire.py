@@ -1,10 +1,9 @@
-"""Push and pull as bytes: parse what a device sends, render what it gets. Pure.
+"""Answers as bytes: what a push came to, and what a pull brings. Pure.
 
-    bytes --parse_push--> PushRequest(policy, validate_only, mutations)
-    results --render_report--> bytes        changes --render_page--> bytes
+    results --report_members, encode--> bytes        changes --render_page--> bytes
 
-`docs/protocol.md` describes the same shapes in words. Payloads of rows are spliced in as they are
-stored; they are never parsed on the way out.
+`docs/protocol.md` describes the same shapes in words; `push_body` parses what comes in. Payloads
+of rows are spliced in as they are stored; they are never parsed on the way out.
 """
 
 from __future__ import annotations
@@ -13,42 +12,14 @@ import datetime
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
 from sync.clock import render_time
-from sync.errors import BodyMalformed, LimitExceeded
-from sync.types import ChangeOp, FieldError, Mutation, Op, Outcome, Policy, Result, Wire
+from sync.types import ChangeOp, FieldError, Outcome, Result, Wire
 
-INTEGER_BITS_MAX = 64  # beyond it other JSON parsers lose digits in silence
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
-
-_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-_Version = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
-
-
-class _MutationBody(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    op: Op
-    collection: _Name
-    id: _Name
-    base_version: _Version | None = None
-    group: _Name | None = None
-    data: dict[str, Any] = {}
-
-
-class _PushBody(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    mutations: list[_MutationBody]
-    policy: Policy = Policy.ALL_OR_NOTHING
-    validate_only: bool = False
-
-
-class PushRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A well-formed push; `validate_only` asks for the report and no effects."""
-
-    policy: Policy
-    validate_only: bool
-    mutations: list[Mutation]
 
 
 class PulledChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,38 +34,13 @@ class PulledChange(msgspec.Struct, frozen=True, kw_only=True):
     payload: str | None = None
 
 
-_push_decoder = msgspec.json.Decoder(_PushBody)
 _encoder = msgspec.json.Encoder()
-
-
-def parse_push(body: bytes, *, rows_max: int, depth_max: int) -> PushRequest:
-    """Return the push that `body` asks for, its mutations numbered as they came.
-
-    Raises:
-        BodyMalformed: not JSON, not of the protocol's shape, or with values that no database
-            could keep (NUL characters, lone surrogates, integers beyond 64 bits, NaN).
-        LimitExceeded: more than `rows_max` mutations.
-    """
-    try:
-        parsed = _push_decoder.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise BodyMalformed(_describe(error)) from None
-    if len(parsed.mutations) > rows_max:
-        raise LimitExceeded("push_rows_max", rows_max)
-    for index, mutation in enumerate(parsed.mutations):
-        _check_text(mutation.id, f"mutations.{index}.id")
-        _check_text(mutation.collection, f"mutations.{index}.collection")
-        _check_text(mutation.group, f"mutations.{index}.group")
-        _check_value(mutation.data, f"mutations.{index}.data", depth_max)
-    mutations = [_mutation(index, given) for index, given in enumerate(parsed.mutations)]
-    return PushRequest(
-        policy=parsed.policy, validate_only=parsed.validate_only, mutations=mutations
-    )
 
 
 def canonical_id(row_id: str) -> str:
     """Return `row_id` as it is compared: UUIDs in lower case, all else as it is."""
-    return row_id.lower() if _UUID.fullmatch(row_id) else row_id
+    lower = row_id.lower()  # compared first: most are, and a search costs several times as much
+    return lower if lower != row_id and _UUID.fullmatch(row_id) else row_id
 
 
 def is_uuid(text: str) -> bool:
@@ -107,15 +53,21 @@ def fingerprint(route: str, body: bytes) -> bytes:
     return hashlib.sha256(route.encode() + b"\0" + body).digest()
 
 
-def digest(payload: str | None, version: int) -> int:
+def digest(payload: bytes | None, version: int) -> int:
     """Return a row's checksum: 64 bits, signed, over its version and its JSON as stored."""
-    text = f"{version}\n{payload or ''}".encode()
+    text = b"%d\n%b" % (version, payload or b"")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), signed=True)
 
 
-def render_payload(row: Wire) -> str:
+def render_payload(row: Wire) -> bytes:
     """Return a row's JSON as it is stored and sent."""
-    return _encoder.encode(row).decode()
+    return _encoder.encode(row)
+
+
+def splice(payload: bytes, **members: Any) -> bytes:
+    """Return a row's JSON with `members` before its own; nothing is parsed."""
+    inside = payload[1:-1]
+    return _encoder.encode(members)[:-1] + (b"," if inside else b"") + inside + b"}"
 
 
 def report_status(results: Sequence[Result]) -> str:
@@ -159,47 +111,6 @@ def render_page(
     )
 
 
-def _mutation(index: int, given: _MutationBody) -> Mutation:
-    return Mutation(
-        index=index,
-        op=given.op,
-        collection=given.collection,
-        id=canonical_id(given.id),
-        base_version=given.base_version,
-        group=given.group,
-        data=given.data if given.op is not Op.DELETE else {},
-    )
-
-
-def _describe(error: Exception) -> str:
-    if isinstance(error, RecursionError):
-        return "The JSON is nested too deeply."
-    if isinstance(error, UnicodeDecodeError):
-        return "The body is not UTF-8."
-    return str(error)
-
-
-def _check_value(value: Any, path: str, depth_left: int) -> None:
-    """Refuse what JSON can say and a database cannot keep."""
-    if isinstance(value, str):
-        _check_text(value, path)
-    elif isinstance(value, dict | list):
-        if depth_left == 0:
-            raise BodyMalformed(f"{path}: the JSON is nested too deeply.")
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        for name, member in items:
-            if isinstance(name, str):
-                _check_text(name, path)
-            _check_value(member, f"{path}.{name}", depth_left - 1)
-    elif isinstance(value, int) and value.bit_length() >= INTEGER_BITS_MAX:
-        raise BodyMalformed(f"{path}: integers have at most {INTEGER_BITS_MAX} bits.")
-
-
-def _check_text(text: str | None, path: str) -> None:
-    if text is not None and "\0" in text:
-        raise BodyMalformed(f"{path}: text must not contain NUL characters.")
-
-
 def _render_result(result: Result) -> Wire:
     mutation, refusal = result.mutation, result.refusal
     line: Wire = {
@@ -214,6 +125,12 @@ def _render_result(result: Result) -> Wire:
             line["errors"] = [_render_error(error) for error in refusal.errors]
         if result.outcome is Outcome.CONFLICT:
             line["base_version"] = mutation.base_version
+    if result.quarantine_id is not None:
+        line |= {
+            "outcome": Outcome.QUARANTINED,
+            "refused": result.outcome,
+            "quarantine_id": result.quarantine_id,
+        }
     if result.version is not None:
         line["version"] = result.version
     if result.current is not None:

@@ -29,7 +29,7 @@ class PersonAdmin(_Kept, UserAdmin):  # type: ignore[type-arg]  # not generic at
 class TenantAdmin(_Kept, admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
     """Customer organisations."""
 
-    list_display = ("slug", "name", "is_active")
+    list_display = ("slug", "name", "is_active", "has_quarantine")
     search_fields = ("slug", "name")
 
 

@@ -32,6 +32,11 @@ class Tenant(models.Model):
     slug = models.SlugField(max_length=64, unique=True)
     name = models.CharField(max_length=200)
     is_active = models.BooleanField(default=True)
+    has_quarantine = models.BooleanField(
+        "quarantine",
+        default=False,
+        help_text="Keep what is refused from devices, for a supervisor to apply or discard.",
+    )
 
     class Meta:
         ordering = ("slug",)

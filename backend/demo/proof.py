@@ -16,6 +16,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from sync import storage
 from sync.models import ChangeRow, Stream
 from sync.registry import ranked_collections
@@ -42,7 +44,7 @@ def read_truth(tenant_id: UUID) -> dict[RowKey, RowState]:
             parent = state.data.get(collection.parent) if collection.parent else None
             if parent is not None and collection.parent_collection is not None:
                 scopes |= truth[RowKey(collection.parent_collection, parent)].scopes
-            truth[RowKey(name, row_id)] = dataclasses.replace(state, scopes=scopes)
+            truth[RowKey(name, row_id)] = replace(state, scopes=scopes)
     return truth
 
 

@@ -21,6 +21,7 @@ from backend.accounts.models import Membership, Role
 from backend.accounts.selectors import DeviceSession
 from backend.fieldwork.collections import TENANT_SCOPE, territory_scope, user_scope
 from backend.fieldwork.models import Territory
+from backend.fieldwork.roles import REVIEWERS
 from sync.types import Actor
 
 if TYPE_CHECKING:
@@ -41,12 +42,17 @@ def resolve_actor(request: Request) -> Actor:
     else:
         membership, paths = _only_membership(request)
         device_id = None
+    scopes = held_scopes(membership, paths)
     return Actor(
         tenant_id=membership.tenant_id,
         user_id=membership.user_id,
         device_id=device_id,
         role=membership.role,
-        scopes=held_scopes(membership, paths),
+        scopes=scopes,
+        has_quarantine=membership.tenant.has_quarantine,
+        may_review=membership.role in REVIEWERS,
+        # Everybody holds `tenant` and nobody else `user:<id>`: territories say who is to know.
+        home_scopes=scopes - {TENANT_SCOPE, user_scope(membership.user_id)},
     )
 
 
@@ -71,11 +77,15 @@ def held_scopes(membership: Membership, paths: Iterable[str]) -> frozenset[str]:
 def _only_membership(request: Request) -> tuple[Membership, list[str]]:
     """Return the user's one membership and its tenant's territories, in one query."""
     paths = Territory.objects.filter(tenant_id=OuterRef("tenant_id")).values("path")
-    found = Membership.objects.filter(
-        user_id=request.user.pk,  # type: ignore[misc]  # nobody's is None, and finds nothing
-        is_active=True,
-        tenant__is_active=True,
-    ).annotate(paths=ArraySubquery(paths))[:2]
+    found = (
+        Membership.objects.filter(
+            user_id=request.user.pk,  # type: ignore[misc]  # nobody's is None, and finds nothing
+            is_active=True,
+            tenant__is_active=True,
+        )
+        .select_related("tenant")
+        .annotate(paths=ArraySubquery(paths))[:2]
+    )
     if len(found) != 1:
         raise PermissionDenied("Log in on a device: you are not a member of exactly one tenant.")
     return found[0], found[0].paths

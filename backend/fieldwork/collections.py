@@ -24,7 +24,7 @@ from backend.fieldwork.status import (
     judge_step,
 )
 from sync.registry import Collection, register
-from sync.types import Actor, ConflictPolicy, Refusal, Wire
+from sync.types import Actor, ConflictPolicy, NestedPolicy, Refusal, Wire
 
 TENANT_SCOPE = "tenant"
 
@@ -148,6 +148,7 @@ class Inspections(FieldworkCollection):
 
     name = "inspections"
     serializer = serializers.InspectionSerializer
+    children: ClassVar[Mapping[str, NestedPolicy]] = {"answers": NestedPolicy.MERGE_BY_ID}
     parent: ClassVar[str | None] = "asset"
 
     def judge_values(self, actor: Actor, before: Wire | None, after: Wire) -> Refusal | None:  # noqa: ARG002

@@ -34,6 +34,7 @@ APPEND_ONLY: Final = frozenset({"notes", "parts_used"})
 EDITABLE: Final = {("sites", "technician"): frozenset({"access_notes"})}
 
 APPROVERS: Final = frozenset({"supervisor", "dispatcher", "admin"})
+REVIEWERS: Final = frozenset({"supervisor", "dispatcher", "admin"})  # of what was refused and kept
 TENANT_WIDE: Final = frozenset({"dispatcher", "admin", "auditor"})  # hold all territories
 
 

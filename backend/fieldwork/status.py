@@ -66,7 +66,7 @@ def judge_step(steps: Steps, before: str, after: str) -> Refusal | None:
 
     The refusal names the next steps in `allowed`.
     """
-    if after in _reachable(steps, before):
+    if after == before or after in _reachable(steps, before):
         return None
     allowed = steps[before]
     return Refusal(

@@ -1,22 +1,29 @@
-"""The shapes of push and pull for the API description; requests are parsed by `sync.wire`."""
+"""The shapes of push, pull and review for the API description; `push_body` parses requests."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from enum import StrEnum
 from typing import Any
 
 from rest_framework import serializers
 
-from sync.types import ChangeOp, Op, Outcome, Policy
+from sync.review import REASON_CHARS_MAX
+from sync.types import APPLIED, ChangeOp, Op, Outcome, ParkedState, Policy
 
 
-def _choices(values: type[Op | Outcome | Policy | ChangeOp]) -> list[str]:
+def _choices(values: Iterable[StrEnum]) -> list[str]:
     return [str(value) for value in values]
+
+
+OPS = _choices(Op)  # by name: the API description needs one for them, and finds it here
+_REFUSING = [each for each in Outcome if each not in {*APPLIED, Outcome.QUARANTINED}]
 
 
 class MutationShape(serializers.Serializer[Any]):
     """One create, update or delete of one row."""
 
-    op = serializers.ChoiceField(choices=_choices(Op))
+    op = serializers.ChoiceField(choices=OPS)
     collection = serializers.CharField(max_length=64)
     id = serializers.UUIDField(help_text="Made by the client; version 7 advised.")
     base_version = serializers.IntegerField(
@@ -70,6 +77,12 @@ class ResultShape(serializers.Serializer[Any]):
     current = serializers.DictField(required=False)
     errors = FieldErrorShape(many=True, required=False)  # type: ignore[assignment]
     blocked_by = BlockedByShape(required=False)
+    refused = serializers.ChoiceField(
+        choices=_choices(_REFUSING),
+        required=False,
+        help_text="quarantined: what it would have been.",
+    )
+    quarantine_id = serializers.UUIDField(required=False)
 
 
 class ReportShape(serializers.Serializer[Any]):
@@ -109,6 +122,9 @@ class LimitsShape(serializers.Serializer[Any]):
     pull_page_rows_max = serializers.IntegerField()
     json_depth_max = serializers.IntegerField()
     key_chars_max = serializers.IntegerField()
+    content_encodings = serializers.ListField(
+        child=serializers.CharField(), help_text="How a push's body may be compressed."
+    )
 
 
 class ProblemShape(serializers.Serializer[Any]):
@@ -129,3 +145,55 @@ class RejectedShape(ProblemShape):
     status = serializers.IntegerField()
     server_time = serializers.DateTimeField()
     results = ResultShape(many=True)
+
+
+class ParkedShape(serializers.Serializer[Any]):
+    """A refused mutation that is kept for a reviewer."""
+
+    id = serializers.UUIDField()
+    state = serializers.ChoiceField(choices=_choices(ParkedState))
+    created_at = serializers.DateTimeField()
+    device_id = serializers.UUIDField(allow_null=True)
+    user_id = serializers.UUIDField(allow_null=True, help_text="Who did the work.")
+    key = serializers.CharField(help_text="The Idempotency-Key of the push.")
+    mutation = MutationShape(help_text="As it was sent.")
+    refused = serializers.ChoiceField(choices=_choices(_REFUSING))
+    code = serializers.CharField()
+    detail = serializers.CharField()
+    errors = FieldErrorShape(many=True)  # type: ignore[assignment]
+    args = serializers.DictField(help_text="Further members of the refusal, such as blocked_by.")
+    settled_at = serializers.DateTimeField(allow_null=True)
+    settled_by = serializers.UUIDField(allow_null=True)
+    reason = serializers.CharField(help_text="Why it was discarded.")
+    edit = serializers.DictField(allow_null=True, help_text="What was changed when applying.")
+
+
+class QuarantinePageShape(serializers.Serializer[Any]):
+    """Parked mutations, oldest first."""
+
+    parked = ParkedShape(many=True)
+    has_more = serializers.BooleanField()
+
+
+class EditShape(serializers.Serializer[Any]):
+    """What a reviewer changes before applying; what is left out stays as it was sent."""
+
+    op = serializers.ChoiceField(choices=OPS, required=False)
+    id = serializers.UUIDField(required=False)
+    base_version = serializers.IntegerField(
+        required=False, min_value=0, help_text="Without: the edit wins over the row as it is now."
+    )
+    data = serializers.DictField(required=False, help_text="Replaces the data sent.")  # type: ignore[assignment]
+
+
+class DiscardShape(serializers.Serializer[Any]):
+    """Why a parked mutation is discarded."""
+
+    reason = serializers.CharField(required=False, max_length=REASON_CHARS_MAX)
+
+
+class RefusedAgainShape(ProblemShape):
+    """A parked mutation that could not be applied, or was settled before."""
+
+    result = ResultShape(required=False)
+    state = serializers.ChoiceField(choices=_choices(ParkedState), required=False)

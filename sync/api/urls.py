@@ -4,11 +4,30 @@ from __future__ import annotations
 
 from django.urls import path
 
-from sync.api import views
+from sync.api import review_views, views
+from sync.api.bulk import bulk_views
 
 urlpatterns = [
     path("sync/push", views.PushView.as_view(), name="sync-push"),
     path("sync/pull", views.PullView.as_view(), name="sync-pull"),
     path("sync/limits", views.LimitsView.as_view(), name="sync-limits"),
     path("sync/receipts/<str:key>", views.ReceiptView.as_view(), name="sync-receipt"),
+    path("sync/quarantine/", review_views.QuarantineView.as_view(), name="sync-quarantine"),
+    path(
+        "sync/quarantine/<uuid:parked_id>/", review_views.ParkedView.as_view(), name="sync-parked"
+    ),
+    path(
+        "sync/quarantine/<uuid:parked_id>/apply/",
+        review_views.ApplyView.as_view(),
+        name="sync-parked-apply",
+    ),
+    path(
+        "sync/quarantine/<uuid:parked_id>/discard/",
+        review_views.DiscardView.as_view(),
+        name="sync-parked-discard",
+    ),
+    *(
+        path(f"{name}/bulk/", view.as_view(), name=f"{name}-bulk")
+        for name, view in bulk_views().items()
+    ),
 ]

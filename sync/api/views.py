@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from django.http import HttpResponse
-from django.utils.module_loading import import_string
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
@@ -14,15 +14,17 @@ from rest_framework.views import APIView
 
 from sync import clock, feed, push, receipts
 from sync.api import serializers as shapes
+from sync.api.actor import actor_of
 from sync.api.body import read_json_body
+from sync.api.inflate import ENCODINGS
+from sync.api.parameters import parse_limit
 from sync.conf import sync_settings
-from sync.errors import KeyRequired, ParameterInvalid
-from sync.types import Actor
+from sync.errors import KeyRequired
 
 JSON, PROBLEM_JSON = "application/json", "application/problem+json"
 FIRST_ERROR_STATUS = 400
 
-_KEY = OpenApiParameter(
+KEY = OpenApiParameter(
     "Idempotency-Key",
     OpenApiTypes.STR,
     OpenApiParameter.HEADER,
@@ -30,14 +32,18 @@ _KEY = OpenApiParameter(
     description="Made by the client, one per batch; repeat it when you repeat the request.",
 )
 
+PUSHED: dict[Any, Any] = {
+    200: shapes.ReportShape,
+    409: shapes.RejectedShape,
+    422: shapes.RejectedShape,
+    (400, PROBLEM_JSON): shapes.ProblemShape,
+    (413, PROBLEM_JSON): shapes.ProblemShape,
+    (503, PROBLEM_JSON): shapes.ProblemShape,
+}
 
-def _actor(request: Request) -> Actor:
-    resolve: Any = import_string(sync_settings().actor_resolver)
-    actor: Actor = resolve(request)
-    return actor
 
-
-def _respond(answer: receipts.Answer) -> HttpResponse:
+def respond(answer: receipts.Answer) -> HttpResponse:
+    """Return a push's answer as HTTP."""
     is_error = answer.status >= FIRST_ERROR_STATUS
     response = HttpResponse(
         answer.body, status=answer.status, content_type=PROBLEM_JSON if is_error else JSON
@@ -52,27 +58,20 @@ class PushView(APIView):
 
     @extend_schema(
         operation_id="sync_push",
-        parameters=[_KEY],
+        parameters=[KEY],
         request=shapes.PushShape,
-        responses={
-            200: shapes.ReportShape,
-            409: shapes.RejectedShape,
-            422: shapes.RejectedShape,
-            (400, "application/problem+json"): shapes.ProblemShape,
-            (413, "application/problem+json"): shapes.ProblemShape,
-            (503, "application/problem+json"): shapes.ProblemShape,
-        },
+        responses=PUSHED,
     )
     def post(self, request: Request) -> HttpResponse:
         """Push a batch of mutations; answers with one result for every mutation."""
         answer = push.push(
-            _actor(request),
+            actor_of(request),
             key=push.parse_key(request.headers.get("Idempotency-Key")),
             route=f"POST {request.path}",
             body=read_json_body(request),
             now=clock.utc_now(),
         )
-        return _respond(answer)
+        return respond(answer)
 
 
 class PullView(APIView):
@@ -95,9 +94,9 @@ class PullView(APIView):
         """Pull what changed for this device since the cursor."""
         query = request.query_params
         page = feed.pull(
-            _actor(request),
+            actor_of(request),
             cursor=query.get("cursor") or None,
-            limit=_parse_limit(query.get("limit")),
+            limit=parse_limit(query.get("limit")),
             collections=sorted({name for name in query.get("collections", "").split(",") if name}),
             now=clock.utc_now(),
         )
@@ -121,7 +120,7 @@ class ReceiptView(APIView):
         parsed = push.parse_key(key)
         if parsed is None:
             raise KeyRequired
-        return _respond(receipts.find(_actor(request), parsed))
+        return respond(receipts.find(actor_of(request), parsed))
 
 
 class LimitsView(APIView):
@@ -130,15 +129,5 @@ class LimitsView(APIView):
     @extend_schema(operation_id="sync_limits", responses={200: shapes.LimitsShape})
     def get(self, request: Request) -> Response:  # noqa: ARG002
         """Publish the limits of this server."""
-        limits = sync_settings()
-        return Response(
-            {str(name): getattr(limits, str(name)) for name in shapes.LimitsShape().fields}
-        )
-
-
-def _parse_limit(text: str | None) -> int | None:
-    if text is None:
-        return None
-    if not text.isascii() or not text.isdigit() or len(text) > len(str(2**31)):
-        raise ParameterInvalid("limit", "must be a whole number")
-    return int(text)
+        limits = dataclasses.asdict(sync_settings()) | {"content_encodings": ENCODINGS}
+        return Response({name: limits[str(name)] for name in shapes.LimitsShape().fields})

@@ -58,6 +58,7 @@ def request_codes() -> dict[str, str]:
         "batch_rejected": f"{push.CONFLICT}, {push.UNPROCESSABLE}",
         **{code: str(error.status) for code, error in FRAMEWORK_ERRORS.items()},
         **{each.code: str(each.status) for each in of_sync},
+        sync_errors.QuarantineRefused.code: f"{push.CONFLICT}, {push.UNPROCESSABLE}",
         **{each.default_code: str(each.status_code) for each in of_accounts},
     }
 
@@ -146,6 +147,7 @@ def test_docs_list_every_code_of_a_refused_mutation() -> None:
 def test_every_refusing_outcome_has_a_code() -> None:
     """Found ones, so that a call that is written in another way is noticed here."""
     refusing = {each.value for each in Outcome if not each.is_applied}
+    refusing -= {Outcome.QUARANTINED}  # what is parked keeps the code that it was refused with
 
     assert refusal_codes().keys() == refusing
     assert all(refusal_codes().values())

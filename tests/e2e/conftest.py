@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
 
 import fieldsync
+from backend.devstack.server import Server, start_server
 
 Make = Callable[..., fieldsync.Client]
 
@@ -36,3 +40,18 @@ def phone(seeded: None, live_server: Any, tmp_path: Path) -> Iterator[Make]:
     yield make
     for client in clients:
         client.close()
+
+
+@pytest.fixture
+def server(transactional_db: None, tmp_path: Path) -> Iterator[Server]:
+    """Return a web server as it is in production, in a process of its own, on the tests' database."""
+    database = urlsplit(os.environ["DATABASE_URL"])._replace(path=connection.settings_dict["NAME"])
+    server = start_server(
+        environ={
+            "DATABASE_URL": database.geturl(),
+            "DJANGO_SETTINGS_MODULE": "backend.settings.test",
+        },
+        log=tmp_path / "server.log",
+    )
+    yield server
+    server.stop()

@@ -11,7 +11,7 @@ import pytest
 from rest_framework_simplejwt.tokens import AccessToken
 
 import fieldsync
-from backend.accounts.models import Device, Membership
+from backend.accounts.models import Device, Membership, Tenant
 from backend.fieldwork.models import Note, WorkOrder
 from sync.testing.faulty_link import Fault, faulty_link
 from tests.e2e.conftest import Make
@@ -95,6 +95,26 @@ def test_conflict_becomes_an_issue_that_can_be_resolved(phone: Make) -> None:
     assert tom.issues() == []
     assert replica(tess)["work_orders", order] == replica(tom)["work_orders", order]
     assert WorkOrder.objects.get(pk=order).title == "his"
+
+
+def test_parked_work_is_an_issue_that_says_who_decides(phone: Make) -> None:
+    """The person reads that it is not lost, and need not send it again."""
+    Tenant.objects.update(has_quarantine=True)
+    tess = phone("tess")
+    tess.sync()
+    tess.collection("work_orders").create(
+        {"kind": "repair", "site": some_site(tess), "title": "x" * 9_999}
+    )
+
+    report = tess.sync()
+
+    (issue,) = tess.issues()
+    assert issue.is_parked
+    assert issue.errors[0]["code"] == "max_length"
+    assert issue.detail == (
+        "Some fields are not valid. The server keeps it for a supervisor to decide."
+    )
+    assert dict(report.outcomes) == {"quarantined": 1}
 
 
 def test_group_that_the_server_refuses_is_one_visit_of_issues(phone: Make) -> None:

@@ -70,6 +70,8 @@ def test_member_holds(
             {"tenant", f"user:{phone.user_id}"}
             | {f"territory:{tree[name]}" for name in held.split()}
         ),
+        may_review=role in {"supervisor", "dispatcher", "admin"},
+        home_scopes=frozenset(f"territory:{tree[name]}" for name in held.split()),
     )
     assert len(queries) == (0 if is_device and role == "technician" else 1)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
+from django.contrib.auth.models import Permission
 from django.test import Client
 from django.urls import reverse
 
@@ -13,7 +14,9 @@ from backend.accounts.models import User
 from backend.fieldwork import models
 from backend.fieldwork.models import Note, Site, Territory, WorkOrder
 from sync import local_edits
-from tests.phones import Phone, World, create, new_id, update
+from sync.models import ParkedMutation
+from tests.desk import turn_on
+from tests.phones import Phone, World, create, delete, new_id, update
 
 PAGES = [m for m in admin.site._registry if m.__module__.startswith("backend.fieldwork")]
 
@@ -283,3 +286,147 @@ def test_author_of_a_note_stays(office: Client, wales: World, phone: Phone) -> N
     assert office.post(url, form_of(office, url) | {"text": "Cleaned up"}).status_code == 302
 
     assert Note.objects.get(pk=note).author_id == phone.user_id
+
+
+# --- the quarantine ---------------------------------------------------------------------------
+
+QUARANTINE = "admin:sync_parkedmutation_changelist"
+
+
+def act(office: Client, action: str, *ids: str) -> str:
+    """Choose rows of the quarantine and an action, as a browser would; return the page after it."""
+    form = {"action": action, "_selected_action": list(ids)}
+    return office.post(reverse(QUARANTINE), form, follow=True).content.decode()
+
+
+def parked(phone: Phone, *mutations: dict[str, Any]) -> list[str]:
+    return [line["quarantine_id"] for line in phone.push(*mutations)]
+
+
+def test_quarantine_shows_what_was_sent_and_why_it_was_refused(
+    office: Client, wales: World, phone: Phone
+) -> None:
+    """Somebody must be able to judge it without the phone at hand."""
+    turn_on(wales)
+    title = "<b>Pump</b> größer"
+    (parked_id,) = parked(phone, create("work_orders", **wales.order(priority=9, title=title)))
+    query = {"state": "open", "collection": "work_orders", "outcome": "invalid"}
+    query |= {"tenant_id": str(wales.tenant.pk), "q": str(phone.user_id)}
+
+    found = office.get(reverse(QUARANTINE), query)
+    page = office.get(reverse("admin:sync_parkedmutation_change", args=[parked_id]))
+
+    assert found.context["cl"].result_count == 1
+    text = page.content.decode()
+    assert "&lt;b&gt;Pump&lt;/b&gt; größer" in text
+    assert "&quot;path&quot;: &quot;priority&quot;" in text
+    assert 'name="_save"' not in text
+
+
+def test_nothing_in_quarantine_is_edited_added_or_deleted(
+    office: Client, wales: World, phone: Phone
+) -> None:
+    """What somebody did must not change before it is judged, nor vanish after."""
+    turn_on(wales)
+    (parked_id,) = parked(phone, create("work_orders", **wales.order(priority=9)))
+
+    add = office.get(reverse("admin:sync_parkedmutation_add"))
+    edit = office.post(reverse("admin:sync_parkedmutation_change", args=[parked_id]), {"op": "x"})
+    end = office.post(
+        reverse("admin:sync_parkedmutation_delete", args=[parked_id]), {"post": "yes"}
+    )
+    act(office, "delete_selected", parked_id)
+
+    assert {add.status_code, edit.status_code, end.status_code} == {403}
+    assert ParkedMutation.objects.get().op == "create"
+
+
+def test_office_applies_parents_first_and_the_author_stays(
+    office: Client, wales: World, phone: Phone
+) -> None:
+    """All of a visit at once, whatever the order in which it was sent."""
+    turn_on(wales)
+    site, order, note = (new_id() for _ in range(3))
+    visit = [
+        create("notes", note, work_order=order, text="Mine"),
+        create("work_orders", order, **wales.order(site=site)),
+        create("sites", site, name=f"{wales.canary} new", territory=wales.cardiff),
+    ]
+    ids = parked(phone, *visit)
+
+    page = act(office, "apply", *ids)
+
+    assert "3 settled, 0 not." in page
+    phone.pull()
+    assert phone.row("notes", note)["author"] == str(phone.user_id)
+    root = User.objects.get(username="root")
+    assert {(p.state, p.settled_by) for p in ParkedMutation.objects.all()} == {
+        ("applied", root.pk)
+    }
+
+
+def test_office_is_told_why_something_cannot_be_applied(
+    office: Client, wales: World, phone: Phone
+) -> None:
+    """One that is refused again stops none of the others."""
+    turn_on(wales)
+    order = create("work_orders", **wales.order())
+    phone.push(order)
+    ids = parked(
+        phone,
+        create("work_orders", **wales.order(priority=9)),
+        delete("work_orders", order["id"], 1),
+    )
+
+    page = act(office, "apply", *ids)
+
+    assert "1 settled, 1 not." in page
+    assert "invalid: priority: " in page
+    assert not WorkOrder.objects.exists()
+    states = {p.op: p.state for p in ParkedMutation.objects.all()}
+    assert states == {"create": "open", "delete": "applied"}
+
+
+def test_office_s_rights_do_not_let_a_phone_set_what_the_server_gives(
+    office: Client, wales: World, phone: Phone
+) -> None:
+    """The office may write authors and numbers; what it applies was written by somebody else."""
+    turn_on(wales)
+    order, other = create("work_orders", **wales.order()), wales.hire()
+    phone.push(order)
+    forged = {"work_order": order["id"], "text": "x", "author": str(other.user_id)}
+    ids = parked(phone, create("notes", **forged))
+
+    page = act(office, "apply", *ids)
+
+    assert "The server gives this field." in page
+    assert not Note.objects.exists()
+
+
+def test_office_discards(office: Client, wales: World, phone: Phone) -> None:
+    """Once: the second time there is nothing left to settle."""
+    turn_on(wales)
+    ids = parked(phone, *(create("work_orders", **wales.order(priority=9)) for _ in range(2)))
+
+    assert "2 settled, 0 not." in act(office, "discard", *ids)
+    assert "0 settled, 0 not." in act(office, "apply", *ids)
+
+    assert {p.state for p in ParkedMutation.objects.all()} == {"discarded"}
+
+
+def test_who_may_only_look_at_the_quarantine_settles_nothing(wales: World, phone: Phone) -> None:
+    """A right of its own, as everywhere in the admin."""
+    turn_on(wales)
+    order = create("work_orders", **wales.order())
+    phone.push(order)
+    ids = parked(phone, delete("work_orders", order["id"], 1))
+    clerk = User.objects.create_user("clerk", is_staff=True)
+    clerk.user_permissions.add(Permission.objects.get(codename="view_parkedmutation"))
+    desk = Client()
+    desk.force_login(clerk)
+
+    assert desk.get(reverse(QUARANTINE)).context["cl"].result_count == 1
+    act(desk, "apply", *ids)
+    act(desk, "discard", *ids)
+
+    assert ParkedMutation.objects.get().state == "open"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+import zstandard
 
 from backend.fieldwork.models import WorkOrder
-from tests.phones import PULL, Phone, World, create, new_id, update
+from tests.phones import PULL, PUSH, Phone, World, create, new_id, update
 from tests.scenarios.reading import outcomes, state_of
 
 DEEP = b"[" * 50_000
@@ -31,6 +33,17 @@ CASES: dict[str, tuple[bytes, int, str]] = {
     "NaN": (b'{"mutations": [{"op": "create", "collection": "notes", "id": "1", "data": {"text": NaN}}]}', 400, "body_malformed"),
     "huge number": (b'{"mutations": [{"op": "create", "collection": "notes", "id": "1", "data": {"text": ' + b"9" * 400 + b"}}]}", 400, "body_malformed"),
     "deep": (b'{"mutations": [{"op": "create", "collection": "notes", "id": "1", "data": {"text": ' + DEEP + b"}}]}", 400, "body_malformed"),
+    "half a pair in an id": (b'{"mutations": [{"op": "create", "collection": "notes", "id": "\\udc00"}]}', 400, "body_malformed"),
+    "nul in an id": (b'{"mutations": [{"op": "create", "collection": "notes", "id": "\\u0000"}]}', 400, "body_malformed"),
+    "nul in a group": (b'{"mutations": [{"op": "create", "collection": "notes", "id": "1", "group": "\\u0000"}]}', 400, "body_malformed"),
+    "infinity": (b'{"mutations": [{"op": "create", "collection": "notes", "id": "1", "data": {"text": -Infinity}}]}', 400, "body_malformed"),
+    "overflow": (b'{"mutations": [{"op": "create", "collection": "notes", "id": "1", "data": {"text": 1e999}}]}', 400, "body_malformed"),
+    "million digits": (b'{"mutations": [{"op": "create", "collection": "notes", "id": "1", "data": {"text": ' + b"9" * 10**6 + b"}}]}", 400, "body_malformed"),
+    "twins": (b'{"mutations": [{"op": "create", "collection": "notes", "id": "1", "data": {"text": "a", "text": "b"}}]}', 400, "body_malformed"),
+    "twin ids": (b'{"mutations": [{"op": "create", "collection": "notes", "id": "1", "id": "2"}]}', 400, "body_malformed"),
+    "twin batches": (b'{"mutations": [], "mutations": []}', 400, "body_malformed"),
+    "byte order mark": (b'\xef\xbb\xbf{"mutations": []}', 400, "body_malformed"),
+    "utf-16": ('{"mutations": []}'.encode("utf-16"), 400, "body_malformed"),
     "deep but closed": (b'{"mutations": [{"op": "create", "collection": "notes", "id": "1", "data": {"a": ' + b"[" * 40 + b"]" * 40 + b"}}]}", 400, "body_malformed"),
 }  # fmt: skip
 
@@ -154,59 +167,114 @@ def test_too_many_rows_are_refused_with_the_limit(alice: Phone, wales: World) ->
     )
 
 
-def test_too_large_a_body_is_refused_packed_or_not(alice: Phone) -> None:
-    """A bomb of a few KiB counts as what it unpacks to."""
-    huge = b'{"mutations": [' + b" " * (9 * 1024 * 1024) + b"]}"
+def push_packed(phone: Phone, body: bytes, encoding: str, key: str = "k") -> Any:
+    """Push bytes that are packed already, or pretend to be."""
+    headers = {"Idempotency-Key": key, "Content-Encoding": encoding}
+    return phone.send("POST", PUSH, body, **headers)
 
-    plain = alice.push_raw(huge)
-    packed = alice.send(
-        "POST",
-        "/api/v1/sync/push",
-        gzip.compress(huge),
-        **{"Idempotency-Key": "k", "Content-Encoding": "gzip"},
+
+def test_fault_is_named_with_its_path(alice: Phone, wales: World) -> None:
+    """Among a thousand rows, whoever has to mend one must find it."""
+    orders = [create("work_orders", **wales.order()) for _ in range(3)]
+    tasks = [{"id": new_id(), "position": 1, "text": "a\0b"}]
+    bad = create("work_orders", **wales.order(tasks=tasks))
+
+    answer = alice.push_raw({"mutations": [*orders, bad]})
+
+    assert answer.json()["detail"] == (
+        "mutations.3.data.tasks.0.text: text must not contain NUL characters."
     )
 
-    assert plain.status_code == packed.status_code == 413
-    assert packed.json()["limit"] == "body_bytes_max"
+
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    "identity": lambda body: body,
+    "gzip": gzip.compress,
+    "zstd": zstandard.ZstdCompressor(level=19, write_checksum=True).compress,
+}
+PACKED = [name for name in PACK if name != "identity"]
 
 
-def test_packed_body_is_the_same_request(alice: Phone, wales: World) -> None:
+@pytest.mark.parametrize("encoding", PACK)
+def test_too_large_a_body_is_refused_with_the_limit(encoding: str, alice: Phone) -> None:
+    """The client learns what to halve to; a bomb of a few KiB counts as what it unpacks to."""
+    huge = b'{"mutations": [' + b" " * (9 * 1024 * 1024) + b"]}"
+
+    answer = push_packed(alice, PACK[encoding](huge), encoding)
+
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (413, "limit_exceeded")
+    assert (problem["limit"], problem["maximum"]) == ("body_bytes_max", 8 * 1024 * 1024)
+
+
+@pytest.mark.parametrize("encoding", PACKED)
+def test_too_large_a_packed_body_is_refused_before_it_is_unpacked(
+    encoding: str, alice: Phone
+) -> None:
+    """It is no use to look: it would be beyond what a batch may be, or is nothing that packs."""
+    answer = push_packed(alice, bytes(4 * 1024 * 1024 + 1), encoding)
+
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (413, "limit_exceeded")
+    assert (problem["limit"], problem["maximum"]) == ("compressed_body_bytes_max", 4 * 1024 * 1024)
+
+
+@pytest.mark.parametrize("encoding", ["identity", "GZIP", " zstd"])
+def test_packed_body_is_the_same_request(encoding: str, alice: Phone, wales: World) -> None:
     """The key stands for the decoded bytes: a retry may be packed where the first was not."""
     body = json.dumps({"mutations": [create("work_orders", **wales.order())]}).encode()
     first = alice.push_raw(body, "k")
 
-    again = alice.send(
-        "POST",
-        "/api/v1/sync/push",
-        gzip.compress(body),
-        **{"Idempotency-Key": "k", "Content-Encoding": "gzip"},
-    )
+    again = push_packed(alice, PACK[encoding.strip().lower()](body), encoding)
 
     assert again.content == first.content
+    assert again["Idempotency-Replayed"] == "true"
 
 
-PACKED = gzip.compress(b'{"mutations": []}')
+@pytest.mark.parametrize("encoding", PACKED)
+@pytest.mark.parametrize("case", ["nonsense", "cut", "followed", "two of them", "nothing"])
+def test_broken_packing_is_a_400(case: str, encoding: str, alice: Phone, wales: World) -> None:
+    """A part of a body is no body, and what follows it was meant for somebody else."""
+    body = json.dumps({"mutations": [create("work_orders", **wales.order())]}).encode()
+    packed = PACK[encoding](body)
+    sent = {
+        "nonsense": b"nonsense" * 10,
+        "cut": packed[:-4],
+        "followed": packed + b"x",
+        "two of them": packed + packed,
+        "nothing": b"",
+    }
+    before = state_of(wales)
 
-
-@pytest.mark.parametrize(
-    "body", [b"nonsense", PACKED[:-4], PACKED + b"x"], ids=["nonsense", "cut", "followed"]
-)
-def test_broken_gzip_is_a_400(body: bytes, alice: Phone) -> None:
-    """Cut off, or with something behind it."""
-    answer = alice.send(
-        "POST", "/api/v1/sync/push", body, **{"Idempotency-Key": "k", "Content-Encoding": "gzip"}
-    )
+    answer = push_packed(alice, sent[case], encoding)
 
     assert (answer.status_code, answer.json()["code"]) == (400, "body_malformed")
+    assert state_of(wales) == before
 
 
-def test_unknown_encoding_is_a_415(alice: Phone) -> None:
-    """Better a plain no than bytes taken for JSON."""
-    answer = alice.send(
-        "POST", "/api/v1/sync/push", b"{}", **{"Idempotency-Key": "k", "Content-Encoding": "br"}
-    )
+@pytest.mark.parametrize("encoding", ["br", "gzip, zstd", ""])
+def test_unknown_encoding_is_a_415_that_names_the_known_ones(encoding: str, alice: Phone) -> None:
+    """Better a plain no than bytes taken for JSON; the client can choose another."""
+    answer = push_packed(alice, b"{}", encoding)
 
-    assert (answer.status_code, answer.json()["code"]) == (415, "content_encoding_unsupported")
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (415, "content_encoding_unsupported")
+    assert "gzip or zstd" in problem["detail"]
+    assert problem["content_encodings"] == ["gzip", "zstd"]
+
+
+def test_limits_are_published(alice: Phone) -> None:
+    """A client need not find them out by being refused."""
+    answer = alice.send("GET", "/api/v1/sync/limits")
+
+    assert answer.json() == {
+        "push_rows_max": 1_000,
+        "body_bytes_max": 8 * 1024 * 1024,
+        "compressed_body_bytes_max": 4 * 1024 * 1024,
+        "pull_page_rows_max": 1_000,
+        "json_depth_max": 16,
+        "key_chars_max": 255,
+        "content_encodings": ["gzip", "zstd"],
+    }
 
 
 def test_nobody_gets_a_401(alice: Phone, wales: World) -> None:

@@ -278,7 +278,7 @@ def test_two_supervisors_edit_one_inspection(wales: World) -> None:
         update("inspections", inspection["id"], 1, answers=[{**answers[0], "value": "bad"}])
     )
 
-    assert (result["outcome"], result["fields"]) == ("conflict", ["answers"])
+    assert (result["outcome"], result["fields"]) == ("conflict", [f"answers.{answers[0]['id']}"])
     assert result["current"]["answers"][0]["value"] == "ok"
     assert (result["base_version"], result["version"]) == (1, 2)
 

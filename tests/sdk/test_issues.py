@@ -161,4 +161,6 @@ def test_quarantined_mutation_is_parked(server: Any, phone: Any) -> None:
 
     (issue,) = phone.client.issues()
     assert issue.is_parked
-    assert issue.detail == "The server answered late_work."
+    assert issue.detail == (
+        "The server answered late_work. The server keeps it for a supervisor to decide."
+    )

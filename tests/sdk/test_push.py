@@ -283,15 +283,6 @@ def test_every_request_carries_the_devices_time(server: Any, phone: Any) -> None
         assert headers["user-agent"].startswith("fieldsync-python/")
 
 
-@pytest.mark.parametrize("value", ["a\0b", 2**70, 2**63, "\ud800", object()])
-def test_value_that_would_spoil_a_whole_push_is_refused_at_once(phone: Any, value: Any) -> None:
-    """The server answers 400 to the whole body: no batch may ever hold such a value."""
-    with pytest.raises(fieldsync.UnsendableValue):
-        phone["work_orders"].create({"title": value})
-
-    assert phone.client.status().pending == 0
-
-
 def test_ids_are_kept_as_the_server_compares_them(server: Any, phone: Any) -> None:
     """An upper-case UUID is the same row."""
     given = "0199A3F0-0000-7000-8000-00000000000A"

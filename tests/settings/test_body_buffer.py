@@ -12,7 +12,7 @@ from backend import body_buffer
 from backend.body_buffer import BodyBuffer
 
 Message = dict[str, Any]
-BYTES_MAX = 200_000
+BYTES_MAX, COMPRESSED_BYTES_MAX = 200_000, 100_000
 
 
 class Echo:
@@ -76,7 +76,7 @@ def echo() -> Echo:
 @pytest.fixture
 def buffer(echo: Echo) -> BodyBuffer:
     """Return a buffer before `echo`."""
-    return BodyBuffer(echo, bytes_max=BYTES_MAX)
+    return BodyBuffer(echo, bytes_max=BYTES_MAX, compressed_bytes_max=COMPRESSED_BYTES_MAX)
 
 
 @pytest.mark.parametrize("size", [0, 1, body_buffer.CHUNK_BYTES, 3 * body_buffer.CHUNK_BYTES])
@@ -136,6 +136,35 @@ def test_undeclared_giant_is_refused_where_it_passes_the_limit(
     assert headers[b"x-request-id"] == b"trace-0123"
     assert (found["code"], found["limit"]) == ("limit_exceeded", "body_bytes_max")
     assert (found["maximum"], found["request_id"]) == (BYTES_MAX, "trace-0123")
+
+
+@pytest.mark.parametrize("encoding", [b"gzip", b" ZSTD", b"br"])
+@pytest.mark.parametrize("is_declared", [True, False])
+def test_compressed_giant_is_refused_by_its_own_limit(
+    buffer: BodyBuffer, echo: Echo, encoding: bytes, is_declared: bool
+) -> None:
+    """A body that unpacks to more than any endpoint takes need not be kept until somebody looks."""
+    upload = Upload(b"x" * COMPRESSED_BYTES_MAX, b"x", b"x" * BYTES_MAX)
+    length = [(b"content-length", str(COMPRESSED_BYTES_MAX + 1).encode())] if is_declared else []
+
+    upload.send_to(buffer, (b"content-encoding", encoding), *length)
+
+    found = upload.problem
+    assert (upload.status, upload.was_read, echo.body) == (413, 0 if is_declared else 2, None)
+    assert (found["limit"], found["maximum"]) == (
+        "compressed_body_bytes_max",
+        COMPRESSED_BYTES_MAX,
+    )
+
+
+def test_compressed_body_of_the_largest_size_passes(buffer: BodyBuffer, echo: Echo) -> None:
+    """The limit itself is allowed, and identity is no compression."""
+    for encoding, size in ((b"gzip", COMPRESSED_BYTES_MAX), (b"Identity", BYTES_MAX)):
+        upload = Upload(b"x" * size)
+
+        upload.send_to(buffer, (b"content-encoding", encoding))
+
+        assert (upload.status, echo.body) == (200, b"x" * size)
 
 
 def test_broken_upload_is_not_carried_out(buffer: BodyBuffer, echo: Echo) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from uuid import UUID
 
 import pytest
 from hypothesis import given, strategies as st
+from msgspec.structs import replace
 
 from sync.plan import Batch, Plan, Rules, decide
 from sync.refusals import invalid
@@ -105,7 +105,7 @@ def plan(
         Batch(
             actor=actor,
             policy=policy,
-            mutations=[dataclasses.replace(m, index=i) for i, m in enumerate(mutations)],
+            mutations=[replace(m, index=i) for i, m in enumerate(mutations)],
             rules=RULES,
             rows=known,
             tombstones={RowKey(*key): stone for key, stone in (gone or {}).items()},

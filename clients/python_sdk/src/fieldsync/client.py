@@ -21,7 +21,7 @@ from fieldsync.engine import Engine, Settings
 from fieldsync.errors import ErrorClass
 from fieldsync.retry import RetryPolicy
 from fieldsync.transport import Transport
-from fieldsync.wire import NAME_LENGTH_MAX, NEEDS_A_PERSON, Outcome, canonical_id
+from fieldsync.wire import NEEDS_A_PERSON, Outcome, canonical_id, find_unsendable_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -105,10 +105,11 @@ class Client:
 
         They are not sent before the block ends. Inner groups join the outer ones.
 
-        Raises: ValueError for a name that is not of 1 to 64 characters.
+        Raises: ValueError for a name that is not of 1 to 64 characters, or cannot be sent.
         """
-        if not 0 < len(name) <= NAME_LENGTH_MAX:
-            raise ValueError(name)
+        reason = find_unsendable_name(name)
+        if reason is not None:
+            raise ValueError(reason)
         outer = self._current_groups()
         self._group.names = outer | {name}
         self._open_groups.append(name)
@@ -231,7 +232,7 @@ class Issue:
         """Settle it: `"mine"`, `"theirs"`, or mine with these values. Sent by the next sync.
 
         Returns the id of the row that was queued; a new one when a row has to be created anew.
-        Raises: IssueClosed; Unresolvable when the row is gone.
+        Raises: IssueClosed; UnsendableValue; Unresolvable when the row is gone.
         """
         return self._issues.resolve(self.id, keep)
 

@@ -10,15 +10,20 @@ received. Writes strictly.
 
 from __future__ import annotations
 
+import math
 import re
 import uuid
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 API_PATH = "/api/v1/"
-INTEGER_BITS_MAX = 64  # beyond it other JSON parsers lose digits in silence
+INTEGER_MIN, INTEGER_MAX = -(2**63), 2**63 - 1  # beyond, other JSON parsers lose digits in silence
+JSON_DEPTH_MAX = 16  # levels of objects and lists in a row's data
 NAME_LENGTH_MAX = 64  # of ids, collections and groups, in characters
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 T = TypeVar("T")
@@ -223,20 +228,59 @@ def render_json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def find_unsendable(value: object) -> str | None:
+def normalize(data: Mapping[str, Any]) -> dict[str, Any]:
+    """`data` as it comes back from the store and the wire: tuples are lists, dates are text.
+
+    Raises: TypeError, ValueError for what JSON cannot say, or the server would answer 400 to.
+    """
+    try:
+        # Looked at before it is JSON, which would make a null of NaN without a word.
+        plain = msgspec.to_builtins(data, str_keys=True)
+        reason = None if isinstance(plain, dict) else "data that is no object"
+        reason = reason or find_unsendable(plain)
+    except RecursionError:
+        reason = "a value that contains itself, or nearly"
+    if reason is not None:
+        raise ValueError(reason)
+    return parse_object(render_json(plain))
+
+
+def find_unsendable(value: object, depth_left: int = JSON_DEPTH_MAX) -> str | None:
     """Why the server would refuse a body with `value`, or None. Source: its parser's limits."""
-    stack = [value]
-    while stack:
-        match stack.pop():
-            case dict() as mapping:
-                stack += [*mapping.keys(), *mapping.values()]
-            case list() as items:
-                stack += items
-            case str() as text if "\0" in text:
-                return "text with a NUL character"
-            case int() as number if number.bit_length() >= INTEGER_BITS_MAX:
-                return f"an integer of more than {INTEGER_BITS_MAX - 1} bits"
+    match value:
+        case str():
+            return _find_unsendable_text(value)
+        case int() if not INTEGER_MIN <= value <= INTEGER_MAX:
+            return "an integer of more than 64 bits"
+        case float() if not math.isfinite(value):
+            return f"{value} is no number of JSON"
+        case dict() | list() | tuple() if depth_left == 0:
+            return f"more than {JSON_DEPTH_MAX} levels of objects and lists"
+        case dict():
+            parts = [*value.keys(), *value.values()]
+        case list() | tuple():
+            parts = list(value)
+        case _:
+            return None
+    reasons = (find_unsendable(part, depth_left - 1) for part in parts)
+    return next((reason for reason in reasons if reason is not None), None)
+
+
+def _find_unsendable_text(text: str) -> str | None:
+    if "\0" in text:
+        return "text with a NUL character"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "text with half of a surrogate pair"
     return None
+
+
+def find_unsendable_name(name: str) -> str | None:
+    """Why an id, a collection or a group cannot be called so, or None."""
+    if not 0 < len(name) <= NAME_LENGTH_MAX:
+        return f"a name that is not of 1 to {NAME_LENGTH_MAX} characters"
+    return _find_unsendable_text(name)
 
 
 def canonical_id(row_id: str) -> str:

@@ -11,9 +11,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from fieldsync.engine.local import normal_fields
 from fieldsync.errors import IssueClosed, Unresolvable
 from fieldsync.merge import Edit
-from fieldsync.wire import Op, Outcome, parse_object, render_json
+from fieldsync.wire import Op, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,13 +46,16 @@ class Issues:
     def resolve(self, issue_id: int, keep: Keep | Mapping[str, Any]) -> str | None:
         """Settle an issue; returns the id of the row that was queued, if one was.
 
-        Raises: IssueClosed; Unresolvable when the row is gone and there is nothing to update.
+        Raises: IssueClosed; UnsendableValue; Unresolvable when the row is gone and there is
+        nothing to update.
         """
         with self._store.transaction():
             issue = self._take(issue_id)
             if keep == "theirs":
                 return None
-            values = {} if keep == "mine" else parse_object(render_json(keep))
+            values = {}
+            if keep != "mine":
+                values = normal_fields(issue.collection, issue.row_id, keep)
             mine = {**issue.mine, **values}
             version = self._current_version(issue)
             if issue.op == Op.CREATE and version is None:

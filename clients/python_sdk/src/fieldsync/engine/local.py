@@ -16,11 +16,11 @@ from fieldsync.merge import Edit, changed_fields, coalesce, local_view
 from fieldsync.outbox import Entry
 from fieldsync.store import IssueRecord
 from fieldsync.wire import (
-    NAME_LENGTH_MAX,
     Op,
     canonical_id,
-    find_unsendable,
+    find_unsendable_name,
     new_row_id,
+    normalize,
     parse_object,
     render_json,
 )
@@ -123,7 +123,7 @@ class Local:
         row_id = canonical_id(
             row_id or new_row_id(now_ms=now_ms, random_bytes=secrets.token_bytes(10))
         )
-        data = _normal(collection, row_id, data)
+        data = normal_fields(collection, row_id, data)
         edit = Edit(op=Op.CREATE, data=data, groups=groups)
         with self.store.transaction():
             # A deleted row's id stays taken: until the delete is echoed, its server row is here.
@@ -147,7 +147,7 @@ class Local:
         """
         with self.store.transaction():
             view = self._existing(collection, row_id)
-            changed = changed_fields(view, _normal(collection, row_id, fields))
+            changed = changed_fields(view, normal_fields(collection, row_id, fields))
             if changed:
                 basis = self.basis(collection, row_id)
                 edit = Edit(op=Op.UPDATE, data=changed, base_version=basis, groups=groups)
@@ -252,15 +252,17 @@ class Local:
         )
 
 
-def _normal(collection: str, row_id: str, data: Mapping[str, Any]) -> dict[str, Any]:
-    """`data` as it will come back from the store and the wire."""
+def normal_fields(collection: str, row_id: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    """`data` as it will come back from the store and the wire.
+
+    Raises: UnsendableValue for what would spoil a whole push.
+    """
     try:
-        normal = parse_object(render_json(data))
+        normal = normalize(data)
     except (TypeError, ValueError, OverflowError) as error:
         raise UnsendableValue(collection, row_id, str(error)) from error
-    reason = find_unsendable([normal, collection, row_id])
-    if not 0 < len(row_id) <= NAME_LENGTH_MAX or not 0 < len(collection) <= NAME_LENGTH_MAX:
-        reason = f"an id or collection that is not of 1 to {NAME_LENGTH_MAX} characters"
-    if reason is not None:
-        raise UnsendableValue(collection, row_id, reason)
+    for name in (collection, row_id):
+        reason = find_unsendable_name(name)
+        if reason is not None:
+            raise UnsendableValue(collection, row_id, reason)
     return normal

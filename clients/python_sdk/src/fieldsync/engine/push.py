@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from fieldsync.transport import Answer
 
 TOO_LARGE_CODE = "body_too_large"
+KEPT = "The server keeps it for a supervisor to decide."
 
 
 class Push:
@@ -162,7 +163,7 @@ class Push:
             edit,
             outcome=result.outcome,
             code=result.code,
-            detail=result.detail or _words(result),
+            detail=_words(result),
             fields=result.fields,
             version=result.version,
             theirs=None if current is None else parse_object(current),
@@ -231,6 +232,7 @@ def _would_overwrite(entry: Entry, current: str, pending: Edit) -> bool:
 
 
 def _words(result: Result) -> str:
-    """A sentence for a refusal that came without one."""
+    """Why it was refused, also where the server gave no sentence, and whether it is kept."""
     fields = f" ({', '.join(result.fields)})" if result.fields else ""
-    return f"The server answered {result.code or result.outcome}{fields}."
+    why = result.detail or f"The server answered {result.code or result.outcome}{fields}."
+    return f"{why} {KEPT}" if result.outcome == Outcome.QUARANTINED else why

@@ -1,0 +1,152 @@
+"""What a bench came to: a table for people, JSON for machines, and a verdict.
+
+A ratio is the median of those of the rounds: both sides of a round ran one right after the other,
+so whatever else the machine did then, it did to both.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from loadtests.bench.cases import Case
+from loadtests.bench.measure import Round, Run
+
+PER_ROWS: Final = 1_000  # CPU is given for so many rows
+FOREIGN_SHARE_MAX: Final = 0.1  # of the cores; beyond it, clocks measure the others too
+LEGEND: Final = f"""\
+Figures are floor / product, medians of the rounds; CPU is in seconds per {PER_ROWS:,} rows.
+ratio   the product's rows/s beside the floor's; range: the worst and the best round
+by CPU  the same of the CPU that server and database used: steadier on a busy machine"""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """All rounds of one case, and the ratio that is asked of them, if any."""
+
+    case: Case
+    rounds: Sequence[Round]
+    target: float | None
+
+    @property
+    def ratios(self) -> list[float]:
+        """The product's throughput beside the floor's, round by round."""
+        return [rows_per_s(each.product) / rows_per_s(each.floor) for each in self.rounds]
+
+    @property
+    def ratio(self) -> float:
+        """The median of `ratios`."""
+        return statistics.median(self.ratios)
+
+    @property
+    def cpu_ratio(self) -> float:
+        """The floor's CPU beside the product's, median of the rounds."""
+        return statistics.median(
+            all_cpu(each.floor) / max(all_cpu(each.product), 1e-9) for each in self.rounds
+        )
+
+    @property
+    def foreign_share(self) -> float:
+        """The share of the machine's cores that others had, the worse side."""
+        return max(self.medians(foreign_share).values())
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether others took so much of the machine that its clock measured them too."""
+        return self.foreign_share > FOREIGN_SHARE_MAX
+
+    @property
+    def is_missed(self) -> bool:
+        """Whether the ratio (by CPU where the machine is busy) is below the target, if any."""
+        judged = self.cpu_ratio if self.is_busy else self.ratio
+        return self.target is not None and judged < self.target
+
+    def medians(self, figure: Callable[[Run], float]) -> dict[str, float]:
+        """Return the median of a figure, by side."""
+        return {
+            side: statistics.median(figure(getattr(each, side)) for each in self.rounds)
+            for side in ("floor", "product")
+        }
+
+
+def rows_per_s(run: Run) -> float:
+    """Return the throughput, as all clients together saw it."""
+    return run.rows / run.seconds
+
+
+def server_cpu(run: Run) -> float:
+    """Return the server's CPU seconds per 1,000 rows."""
+    return run.server_cpu_s / run.rows * PER_ROWS
+
+
+def database_cpu(run: Run) -> float:
+    """Return PostgreSQL's CPU seconds per 1,000 rows."""
+    return run.database_cpu_s / run.rows * PER_ROWS
+
+
+def all_cpu(run: Run) -> float:
+    """Return the CPU seconds of both per 1,000 rows."""
+    return server_cpu(run) + database_cpu(run)
+
+
+def foreign_share(run: Run) -> float:
+    """Return the share of the machine's cores that was not the bench's to use."""
+    return run.foreign_cpu_s / run.seconds / (os.cpu_count() or 1)
+
+
+def show(results: Sequence[Figures], console: Console) -> None:
+    """Print the medians."""
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("push")
+    for name in ("rows/s", "ratio", "range", "target", "by CPU", "server CPU", "database CPU"):
+        table.add_column(name, justify="right")
+    for figures in results:
+        style = "red" if figures.is_missed else "green" if figures.target else "bold"
+        table.add_row(
+            figures.case.title,
+            _pair(figures, rows_per_s, "{:,.0f}"),
+            f"[{style}]{figures.ratio:.2f}[/]",
+            f"{min(figures.ratios):.2f} to {max(figures.ratios):.2f}",
+            f"{figures.target:.2f}" if figures.target else "",
+            f"{figures.cpu_ratio:.2f}",
+            _pair(figures, server_cpu, "{:.3f}"),
+            _pair(figures, database_cpu, "{:.3f}"),
+        )
+    console.print(table)
+    console.print(LEGEND)
+    if any(figures.is_busy for figures in results):
+        share = max(figures.foreign_share for figures in results)
+        console.print(
+            f"[yellow]Others used up to {share:.0%} of this machine. Both sides waited for them, "
+            "so the ratio looks better than it is: targets are judged by CPU.[/]"
+        )
+
+
+def as_json(results: Sequence[Figures]) -> dict[str, Any]:
+    """Return all figures by case, every round of them."""
+    return {
+        figures.case.name: {
+            "title": figures.case.title,
+            "ratio": round(figures.ratio, 3),
+            "cpu_ratio": round(figures.cpu_ratio, 3),
+            "target": figures.target,
+            "is_missed": figures.is_missed,
+            "rows_per_s": figures.medians(rows_per_s),
+            "server_cpu_s_per_1000_rows": figures.medians(server_cpu),
+            "database_cpu_s_per_1000_rows": figures.medians(database_cpu),
+            "foreign_share": figures.foreign_share,
+            "rounds": [dataclasses.asdict(each) for each in figures.rounds],
+        }
+        for figures in results
+    }
+
+
+def _pair(figures: Figures, figure: Callable[[Run], float], form: str) -> str:
+    return " / ".join(form.format(value) for value in figures.medians(figure).values())

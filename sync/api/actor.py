@@ -1,0 +1,18 @@
+"""Who a request comes from: the project says, by the resolver that its settings name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.utils.module_loading import import_string
+from rest_framework.request import Request
+
+from sync.conf import sync_settings
+from sync.types import Actor
+
+
+def actor_of(request: Request) -> Actor:
+    """Return the actor behind `request`, as the database has them now."""
+    resolve: Any = import_string(sync_settings().actor_resolver)
+    actor: Actor = resolve(request)
+    return actor

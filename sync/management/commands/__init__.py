@@ -1,0 +1,1 @@
+"""`sync_check` and `sync_prune`."""

@@ -1,0 +1,117 @@
+"""The bench as a command: small runs to their end, on servers and a database of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]  # no stubs in the lock
+import pytest
+
+from loadtests.bench.cases import CASES
+
+ROOT = Path(__file__).parents[2]
+END_S = 300  # a run of this size takes a fraction of it, on any machine
+
+
+@pytest.fixture
+def environ() -> dict[str, str]:
+    """Return an environment with a folder for temporary files that is watched."""
+    place = Path(tempfile.mkdtemp(prefix="fsb-", dir="/tmp"))  # short, for sockets
+    place.chmod(0o777)
+    return {**os.environ, "TMPDIR": str(place), "PYTHONUNBUFFERED": "1"}
+
+
+def start(environ: dict[str, str], *options: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(  # noqa: S603  # our own command
+        [sys.executable, "-m", "loadtests.bench", *options],
+        cwd=ROOT,
+        env=environ,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def test_small_run_measures_every_case(environ: dict[str, str], tmp_path: Path) -> None:
+    """Both servers really started, every push answered and counted; one that is slow is told."""
+    file = tmp_path / "figures.json"
+    options = ("--rows", "100", "--rounds", "1", "--check", "--target", "1000")
+
+    bench = start(environ, *options, "--json", str(file))
+    out, err = bench.communicate(timeout=END_S)
+
+    assert bench.returncode == 1, err
+    figures: dict[str, Any] = json.loads(file.read_text())
+    assert list(figures) == [case.name for case in CASES]
+    for case in CASES:
+        found = figures[case.name]
+        (run,) = found["rounds"]
+        assert run["floor"]["rows"] == run["product"]["rows"] == case.clients * case.batch_rows
+        assert found["ratio"] > 0
+        assert found["is_missed"] is True
+        assert case.title.split(",")[0] in out
+    assert list(Path(environ["TMPDIR"]).iterdir()) == []
+
+
+def test_a_database_of_somebodys_is_left_alone(environ: dict[str, str]) -> None:
+    """The bench fills its database; a `DATABASE_URL` that lies about must not be filled."""
+    taken = {**environ, "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}
+    options = ("--case", "new-100", "--rows", "2000", "--rounds", "1", "--workers", "1")
+
+    bench = start(taken, *options, "--check", "--target", "0.000001")
+    _, err = bench.communicate(timeout=END_S)
+
+    assert bench.returncode == 0, err
+
+
+def test_profile_names_the_code_of_a_push(environ: dict[str, str], tmp_path: Path) -> None:
+    """The answer to the question that a bad ratio asks."""
+    file = tmp_path / "profile.txt"
+
+    bench = start(environ, "--profile", str(file), "--case", "update-100", "--rows", "300")
+    _, err = bench.communicate(timeout=END_S)
+
+    assert bench.returncode == 0, err
+    assert "sync/push.py" in file.read_text()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_stop_it_leaves_nothing(environ: dict[str, str], signum: signal.Signals) -> None:
+    """In the middle of the pushes: no process, no folder, and the status a shell expects."""
+    bench = start(environ, "--rows", "8000", "--rounds", "100", "--case", "tenants-8")
+    clients = wait_for_pushes(bench)
+    children = psutil.Process(bench.pid).children(recursive=True)
+
+    for process in (bench, *(clients if signum == signal.SIGINT else [])):  # as a terminal does
+        process.send_signal(signum)
+    _, err = bench.communicate(timeout=END_S)
+
+    assert bench.returncode == 128 + signum, err
+    assert "Traceback" not in err
+    psutil.wait_procs(children, timeout=END_S)
+    assert [child for child in children if child.is_running()] == []
+    assert list(Path(environ["TMPDIR"]).iterdir()) == []
+
+
+def wait_for_pushes(bench: subprocess.Popen[str]) -> list[psutil.Process]:
+    """Return the client processes, once all of them are connected to a server."""
+    assert bench.stderr is not None
+    assert any(line.startswith("·") for line in bench.stderr)
+    clients = [
+        child
+        for child in psutil.Process(bench.pid).children()
+        if "spawn_main" in " ".join(child.cmdline())
+    ]
+    assert len(clients) == 8
+    deadline = time.monotonic() + END_S
+    while not all(client.net_connections(kind="tcp4") for client in clients):
+        assert time.monotonic() < deadline
+    return clients
