@@ -6,6 +6,7 @@ import random
 import re
 import threading
 from functools import partial
+from typing import Any
 
 import pytest
 from django.db import InternalError, connection
@@ -81,7 +82,7 @@ def test_restored_database_is_audited_in_reasonable_time(wales: World) -> None:
         joins = (audit._WITHOUT_ROW, audit._OF_CHANGES, audit._OTHER_ENTRIES)
         with connection.cursor() as cursor:
             for sql in joins:
-                parameters = {"tenant": wales.tenant.pk, "collection": "notes"}
+                parameters: Any = {"tenant": wales.tenant.pk, "collection": "notes"}
                 cursor.execute(f"EXPLAIN {sql.format(table='note')}", parameters)
                 plans[sql] = "\n".join(line for (line,) in cursor.fetchall())
 
