@@ -16,12 +16,12 @@ from django.db import DataError, IntegrityError, transaction
 from msgspec.structs import replace
 
 from sync import changelog, scopes, storage, validation
-from sync.database_verdict import explain
+from sync.database_verdict import explain, misses_a_row
 from sync.errors import NeedsCare
 from sync.failpoints import Point, reach
 from sync.plan import Batch, decide
 from sync.refusals import does_not_exist, invalid
-from sync.registry import ranked_collections, ranked_rules
+from sync.registry import Collection, ranked_collections, ranked_rules
 from sync.types import (
     Actor,
     Change,
@@ -34,6 +34,7 @@ from sync.types import (
     RowKey,
     RowState,
     Tombstone,
+    Wire,
     Write,
 )
 from sync.wire import decode, render_payload
@@ -269,11 +270,17 @@ def _without(batch: Batch, refused: Sequence[tuple[Write, Exception]]) -> Batch:
     """Return the batch with the rows that the database refuses marked so.
 
     Which of a row's mutations is to blame cannot be asked; the others fall with the last of them.
+    A row that only missed another one of these is not marked: planned without that one, it says
+    whom it waited for. Some row always is, since new rows name each other in no circle.
     """
     known = dict(batch.refused)
     last_of_row = {m.key: m.index for m in batch.mutations if m.index not in known}
+    unmade = {write.key for write, _ in refused if write.before is None}
     for write, error in refused:
         collection = ranked_collections()[write.key.collection]
+        named = _named_rows(collection, write.after.data) if write.after else ()
+        if misses_a_row(error) and not unmade.isdisjoint(named):
+            continue
         known[last_of_row[write.key]] = explain(error, collection, write)
     return dataclasses.replace(batch, refused=known)
 
@@ -293,10 +300,15 @@ def _references(mutations: Iterable[Mutation], refused: dict[int, Refusal]) -> I
     for mutation in mutations:
         if mutation.index in refused or mutation.op is Op.DELETE:
             continue
-        for reference in ranked_collections()[mutation.collection].references:
-            target = mutation.data.get(reference.name)
-            if target is not None and reference.collection is not None:
-                yield RowKey(reference.collection, target)
+        yield from _named_rows(ranked_collections()[mutation.collection], mutation.data)
+
+
+def _named_rows(collection: Collection, data: Wire) -> Iterable[RowKey]:
+    """Return the rows that these fields refer to."""
+    for reference in collection.references:
+        target = data.get(reference.name)
+        if target is not None and reference.collection is not None:
+            yield RowKey(reference.collection, target)
 
 
 def _unknown_references(

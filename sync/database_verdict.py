@@ -24,9 +24,10 @@ _DETAILS = {
     "out_of_range": "The value is out of range.",
     "invalid": "The database cannot store this value.",
 }
+_FOREIGN_KEY = "23503"
 _CODES = {  # SQLSTATE -> code
     "23505": "unique",
-    "23503": "does_not_exist",
+    _FOREIGN_KEY: "does_not_exist",
     "23514": "check",
     "23502": "required",
     "22001": "max_length",
@@ -59,6 +60,11 @@ def explain(error: Exception, collection: Collection, write: Write) -> Refusal:
     path = _path(collection, constraint) or getattr(diagnosis, "column_name", None) or ""
     args = {"constraint": name} if name else {}
     return invalid([FieldError(path=path, code=code, detail=_DETAILS[code], args=args)])
+
+
+def misses_a_row(error: Exception) -> bool:
+    """Whether the database refused because a row that is referred to is not there."""
+    return getattr(error.__cause__, "sqlstate", None) == _FOREIGN_KEY
 
 
 def _constraint(collection: Collection, name: str) -> models.BaseConstraint | None:
