@@ -82,9 +82,7 @@ class PlainRows:
         return self._tidy(data)
 
     def _tidy(self, data: Mapping[str, Any]) -> Wire | None:
-        row = dict(
-            data
-        )  # what was sent stays so: a retry, and who reviews a refusal, reads it again
+        row = dict(data)  # what was sent is read again: by a retry, and by who reviews a refusal
         for name, tidy in self._tidies:
             value = row.get(name)
             if value is not None:

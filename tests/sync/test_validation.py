@@ -7,15 +7,14 @@ from typing import Any
 from uuid import UUID
 
 from sync import validation
-from sync.types import Actor, Mutation, Op, Refusal, Wire
+from sync.types import Actor, Mutation, Op, Wire
 from sync.wire import encode
 from tests.crowd import at_once
 from tests.phones import new_id
 
 PHONE = Actor(tenant_id=UUID(int=1), user_id=UUID(int=2), device_id=UUID(int=3))
-OFFICE = Actor(tenant_id=UUID(int=1), is_system=True)
 THREADS = 8
-ROUNDS = 40
+ROUNDS = 20
 
 
 def mutation(op: Op, collection: str, index: int = 0, **data: Any) -> Mutation:
@@ -61,10 +60,6 @@ def test_rows_that_many_threads_judge_at_once_are_not_mixed_up() -> None:
     together = at_once([partial(judge_often, batch) for batch in batches])
 
     assert together == [{each} for each in alone]
-
-
-def refusal_of(given: Mutation) -> Refusal | None:
-    return validation.judge([given], PHONE)[1].get(0)
 
 
 def test_two_new_rows_share_nothing() -> None:
