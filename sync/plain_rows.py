@@ -77,11 +77,12 @@ class PlainRows:
             return None
         try:
             msgspec.convert(data, self._type)
-        except (msgspec.ValidationError, TypeError):
+        except (msgspec.ValidationError, TypeError, UnicodeEncodeError):  # half a surrogate pair
             return None
-        return self._tidy(dict(data))
+        return self._tidy(data)
 
-    def _tidy(self, row: Wire) -> Wire | None:
+    def _tidy(self, data: Mapping[str, Any]) -> Wire | None:
+        row = dict(data)  # what was sent is read again: by a retry, and by who reviews a refusal
         for name, tidy in self._tidies:
             value = row.get(name)
             if value is not None:
