@@ -119,6 +119,7 @@ def decide(batch: Batch) -> Plan:
         batch.mutations,
         {name: rules.rank for name, rules in batch.rules.items()},
         {name: rules.self_references(name) for name, rules in batch.rules.items()},
+        batch.rows,
     )
     group_of = groups(batch.mutations, batch.policy)
     attempt = _Attempt(batch, group_of)
@@ -333,8 +334,9 @@ class _Attempt:
         refusal = self._judge(mutation, row.data, None)
         if refusal is not None:
             return refuse(mutation, refusal, row)
-        version = row.version + 1
-        self._rows[mutation.key], self._ended[mutation.key] = None, version
+        key, version = mutation.key, row.version + 1
+        self._rows.pop(key, None)  # behind what was deleted before it, wherever it was edited
+        self._rows[key], self._ended[key] = None, version
         return Result(mutation=mutation, outcome=Outcome.DELETED, version=version)
 
     def _is_deleted(self, key: RowKey) -> bool:
