@@ -115,3 +115,41 @@ def test_row_out_of_sight_is_not_shown_when_the_database_refuses() -> None:
 
     assert (hidden.version, hidden.current) == (None, None)
     assert (seen.version, seen.current) == (5, AT5["orders", "w"].data)
+
+
+def test_group_that_touches_a_row_of_another_joins_all_of_it() -> None:
+    """Two groups become one by a row in both, with every row that either of them has."""
+    batch = [create("a", title="a", group="g1"), create("b", title="b", group="g2"),
+             update("a", None, state="approved", group="g2")]  # fmt: skip
+
+    found = plan(batch)
+
+    assert outcomes(found) == ["not_applied", "not_applied", "conflict@1"]
+    assert found.writes == []
+
+
+def test_row_goes_where_its_create_puts_it_first() -> None:
+    """A later edit may move it; its create still needs the row above."""
+    batch = [create("c", of="areas", above="b"), create("b", of="areas", above=None),
+             update("c", None, of="areas", above=None)]  # fmt: skip
+
+    assert outcomes(plan(batch)) == ["created@1", "created@1", "updated@2"]
+
+
+def test_tree_is_ordered_by_depth_wherever_it_is_entered() -> None:
+    """A leaf that comes last hangs below rows whose depth is known by then."""
+    batch = [create(row_id, of="areas", above=above)
+             for row_id, above in [("c", "b"), ("d", "c"), ("b", "a"), ("e", "d"), ("a", None)]]  # fmt: skip
+
+    assert outcomes(plan(batch)) == ["created@1"] * 5
+
+
+def test_tree_is_deleted_from_below() -> None:
+    """Whatever order it came in, and also when its rows were edited before."""
+    rows = {("areas", "a"): row(1, above=None), ("areas", "b"): row(1, above="a"),
+            ("areas", "c"): row(1, above="b")}  # fmt: skip
+    edits = [update(row_id, 1, of="areas", name="x") for row_id in "abc"]
+    deletes = [delete(row_id, 1, of="areas") for row_id in "abc"]
+
+    for batch in (deletes, edits + deletes):
+        assert [write.key.id for write in plan(batch, rows).writes] == ["c", "b", "a"]
