@@ -104,6 +104,9 @@ FIELDS: dict[str, Any] = {
     ),
     "number of broken limits": lambda: judge_of(number(min_value=1, max_value=2.5)),
     "number of far limits": lambda: judge_of(number(min_value=-(2**70), max_value=2**70)),
+    "number of exact limits": lambda: judge_of(number(max_value=decimal.Decimal("2.5"))),
+    "id": lambda: judge_of(drf.UUIDField(source="site_id")),
+    "choice of measures": lambda: judge_of(drf.ChoiceField([1.5, 2.5], source="title")),
     "choice": lambda: judge_of(drf.ChoiceField(["a", "ab"], source="title")),
     "choice or nothing": lambda: judge_of(
         drf.ChoiceField(["a", "ab"], source="title", allow_blank=True)
@@ -149,6 +152,7 @@ def test_option_of_a_field_is_heeded(name: str) -> None:
         if plain is not None:
             asked = judge.ask(row)
             assert isinstance(asked, dict), (row, asked)
+            assert plain == asked, row
             assert encode(plain) == encode(asked), row
 
 
@@ -159,7 +163,7 @@ class StepSerializer(NestedSerializer):
 
     class Meta:
         model = Task
-        fields = ("id", "position", "cost")
+        fields = ("id", "position", "cost", "done")
 
 
 class StepsSerializer(RowSerializer):
@@ -184,13 +188,32 @@ def steps_judge() -> RowJudge:
 
 @pytest.mark.parametrize("positions", [[], [1], [2, 1], [3, 1, 2], [1, 2, 3, 4]])
 def test_list_of_children_has_its_limits_and_its_order(positions: list[int]) -> None:
-    """Children come in the order in which they are stored, as many as the list takes."""
+    """Children are whole, in the order in which they are stored, as many as the list takes."""
     judge = steps_judge()
     row = {"tasks": [step(position) for position in positions]}
 
     plain, asked = judge.plain.accept(row), judge.ask(row)
 
     assert plain == (asked if isinstance(asked, dict) else None)
+
+
+@pytest.mark.parametrize("cost", ["1e1", "nought"])
+def test_one_child_that_is_not_plainly_good_is_not_left_out(cost: str) -> None:
+    """A list that came out shorter than it was sent would delete a child in silence."""
+    judge = steps_judge()
+    row = {"tasks": [step(1), step(2, cost)]}
+
+    assert judge.plain.accept(row) is None
+    assert judge.judge(row) == judge.ask(row)
+
+
+def test_update_of_one_field_is_plainly_good() -> None:
+    """It is what phones send most."""
+    serializer = serializer_of(text())
+    serializer.partial = True
+    judge = RowJudge(serializer, compile_fields(serializer, WorkOrder))
+
+    assert judge.plain.accept({}) == {}
 
 
 def test_judging_leaves_what_was_sent_as_it_is() -> None:

@@ -90,3 +90,33 @@ def test_two_people_who_edit_different_children(
     merged = combine(policy, row(), edit, frozenset(overtaken), frozenset(overlap))
 
     assert merged == ({**row().data, **edit} if is_kept else None)
+
+
+def test_child_that_stays_as_it_is_does_not_count() -> None:
+    """Else two people who edit different children would always be in conflict."""
+    after: dict[str, Any] = {"answers": children(a="1", b="2")}
+
+    assert changed_fields(row(), after, MERGES) == {"answers.b"}
+
+
+def test_edit_is_left_as_it_was_sent() -> None:
+    """A batch is decided again when a group falls: by then a whole list would pass for edits."""
+    edit: Wire = {"answers": [{"id": "a", "value": "2"}]}
+
+    whole_lists(edit, row(), MERGES)
+
+    assert edit == {"answers": [{"id": "a", "value": "2"}]}
+
+
+def test_policy_that_writes_into_what_it_is_given_spoils_nothing() -> None:
+    """What it refuses must not show as the row's current state, nor in the next try."""
+    before, edit = row(), {"status": "done"}
+
+    def careless(current: Wire, new: Wire, overlap: frozenset[str]) -> Wire | None:
+        del overlap
+        current["status"] = new["status"] = "spoilt"
+        return None
+
+    merged = combine(careless, before, edit, frozenset({"status"}), frozenset())
+
+    assert (merged, before, edit) == (None, row(), {"status": "done"})
