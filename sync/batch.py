@@ -84,20 +84,15 @@ def log(actor: Actor, carried: Carried, now: datetime.datetime) -> None:
     if not writes:
         return
     parents = scopes.parent_keys(writes, facts, trusts_log=trusts_log)
-    is_current = True
     unread = parents - facts.rows.keys() - {write.key for write in writes}
-    if unread:
-        more = changelog.read_facts(actor.tenant_id, unread)
-        is_current, facts = more.moves == facts.moves, facts | more
+    if unread:  # a move between the two reads is noticed too: the first one's count is kept
+        facts |= changelog.read_facts(actor.tenant_id, unread)
     changes = scopes.changes_of(writes, facts, trusts_log=trusts_log)
-    is_quiet = is_current and not scopes.is_move(changes, facts)
-    if is_quiet and _append(actor, changes, facts, now):
+    if not scopes.is_move(changes, facts) and _append(actor, changes, facts, now):
         return
     # A row with heirs changes scopes, here or meanwhile elsewhere: look again under the lock.
     changelog.lock_stream(actor.tenant_id)
-    keys = {write.key for write in writes}
-    parents |= scopes.parent_keys(writes, facts, trusts_log=False)
-    facts = changelog.read_facts(actor.tenant_id, keys | parents)
+    facts = changelog.read_facts(actor.tenant_id, {write.key for write in writes} | parents)
     changes = scopes.changes_of(writes, facts, trusts_log=trusts_log)
     is_move = scopes.is_move(changes, facts)
     if is_move:
