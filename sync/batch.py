@@ -12,11 +12,11 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from django.db import DataError, IntegrityError, transaction
+from django.db import transaction
 from msgspec.structs import replace
 
 from sync import changelog, scopes, storage, validation
-from sync.database_verdict import explain, misses_a_row
+from sync.database_verdict import REFUSALS, explain, is_refusal, misses_a_row
 from sync.errors import NeedsCare
 from sync.failpoints import Point, reach
 from sync.plan import Batch, decide
@@ -226,7 +226,9 @@ def _write_in_hope(
         raise NeedsCare
     try:
         storage.apply(writes, batch.actor.tenant_id, now)
-    except (DataError, IntegrityError) as error:
+    except REFUSALS as error:
+        if not is_refusal(error):
+            raise
         raise NeedsCare from error
     reach(Point.APPLIED)
     return results, writes

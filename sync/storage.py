@@ -13,8 +13,9 @@ import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from django.db import DataError, IntegrityError, connection, transaction
+from django.db import connection, transaction
 
+from sync.database_verdict import REFUSALS, is_refusal
 from sync.fields import FieldSpec, NestedSpec
 from sync.registry import Collection, ranked_collections
 from sync.types import RowState, Wire, Write
@@ -136,7 +137,9 @@ def _refusal_of(
     try:
         with transaction.atomic():
             apply(writes, tenant_id, now)
-    except (DataError, IntegrityError) as error:
+    except REFUSALS as error:
+        if not is_refusal(error):
+            raise
         return error
     return None
 

@@ -102,3 +102,40 @@ def test_delete_that_the_database_refuses_is_refused_alone(dora: Phone, wales: W
     assert (refused["outcome"], refused["code"]) == ("conflict", "still_referenced")
     assert outcomes(results) == ["deleted"] * (ROWS - 1)
     assert [str(row.pk) for row in WorkOrder.objects.all()] == [rows[BAD]["id"]]
+
+
+@pytest.mark.parametrize("op", ["create", "update", "delete"])
+def test_row_that_a_trigger_refuses_is_refused_alone(op: str, dora: Phone, wales: World) -> None:
+    """A rule that a team has written into its database is a rule like any other."""
+    rows = [create("work_orders", **wales.order(title=f"t{n}")) for n in range(5)]
+    if op != "create":
+        dora.push(*rows)
+    when = "OLD" if op == "delete" else "NEW"
+    demand(
+        "CREATE FUNCTION rule() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$ BEGIN IF {when}.title = 't2' AND {when}.priority = 3 THEN "
+        f"RAISE EXCEPTION 'not this one'; END IF; RETURN {when}; END $$"
+    )
+    demand_trigger = f"CREATE TRIGGER rule BEFORE {op.replace('create', 'insert')} ON work_order "
+    with connection.cursor() as cursor:
+        cursor.execute(f"{demand_trigger} FOR EACH ROW EXECUTE FUNCTION rule()")
+    pushes = {
+        "create": rows,
+        "update": [update("work_orders", row["id"], 1, description="x") for row in rows],
+        "delete": [delete("work_orders", row["id"], 1) for row in rows],
+    }
+
+    results = dora.push(*pushes[op])
+
+    refused = results.pop(2)
+    assert (refused["outcome"], refused["errors"][0]["code"]) == ("invalid", "check")
+    assert outcomes(results) == [f"{op}d"] * 4
+
+
+def test_fault_of_the_server_is_not_taken_for_the_row_s(dora: Phone, wales: World) -> None:
+    """A table that is not what the code thinks refuses every row; that is nobody's edit."""
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE work_order RENAME COLUMN description TO text")
+
+    with pytest.raises(AssertionError, match="internal_error"):
+        dora.push(create("work_orders", **wales.order()))
