@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Iterator
 
+import pytest
+from django.db import connection
+
+from sync import audit
 from tests.phones import Phone, World, make_world
+
+
+@pytest.fixture(autouse=True)
+def agreement(request: pytest.FixtureRequest, db: None) -> Iterator[None]:
+    """See after each story that rows and feed agree, unless it wrote past the engine itself.
+
+    A phone's pull tells what the feed says; only this tells that the tables say the same.
+    """
+    yield
+    is_told = request.node.get_closest_marker("past_the_engine") is None
+    if is_told and not connection.needs_rollback:
+        for tenant_id in audit.list_tenants():
+            assert list(audit.check(tenant_id, audit.Tally())) == []
 
 
 @pytest.fixture

@@ -123,6 +123,7 @@ def test_value_that_another_row_took(alice: Phone, wales: World) -> None:
     assert {line["errors"][0]["code"] for line in results if "errors" in line} == {"unique"}
 
 
+@pytest.mark.past_the_engine
 def test_reference_that_is_deleted_while_the_push_runs(wales: World) -> None:
     """The database sees what the look-up before could not: the row is refused like a missing one."""
     dora = wales.hire("dispatcher")
@@ -294,6 +295,7 @@ def test_row_that_was_written_past_the_engine_keeps_its_values(alice: Phone, wal
     assert alice.row("work_orders", order["id"])["title"] == "past"
 
 
+@pytest.mark.past_the_engine
 def test_edit_writes_no_other_column(alice: Phone, wales: World) -> None:
     """Not even with the value that the feed has of it."""
     (order,) = orders(wales, 1)

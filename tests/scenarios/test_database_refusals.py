@@ -132,6 +132,7 @@ def test_row_that_a_trigger_refuses_is_refused_alone(op: str, dora: Phone, wales
     assert outcomes(results) == [f"{op}d"] * 4
 
 
+@pytest.mark.past_the_engine
 def test_fault_of_the_server_is_not_taken_for_the_row_s(dora: Phone, wales: World) -> None:
     """A table that is not what the code thinks refuses every row; that is nobody's edit."""
     with connection.cursor() as cursor:

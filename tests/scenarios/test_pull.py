@@ -195,6 +195,7 @@ def test_changed_scopes_mean_a_fresh_pull(alice: Phone, wales: World) -> None:
     assert ("sites", wales.other_site) in alice.rows
 
 
+@pytest.mark.past_the_engine
 def test_restored_database_is_noticed(alice: Phone, wales: World) -> None:
     """A new epoch, or a head behind the cursor even if nobody thought of the epoch."""
     alice.push(create("work_orders", **wales.order()))
