@@ -30,6 +30,9 @@ CHUNK_ROWS: Final = 1_000  # rows in memory at once: with nested children, some 
 NAMED_MAX: Final = 5  # rows that a detail names
 
 _SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+# A restored database has no statistics: PostgreSQL takes its tables for small, and would compare
+# every row with every other. Whole tenants are joined here, which is what hashes are for.
+_HASH = "SET LOCAL enable_nestloop TO off"
 _COUNT = """
 SELECT (SELECT count(*) FROM sync_change WHERE tenant_id = %(tenant)s),
        (SELECT count(*) FROM sync_entry WHERE tenant_id = %(tenant)s)
@@ -146,6 +149,7 @@ def _snapshot() -> Iterator[None]:
         if not is_inner:  # it must be the transaction's first statement
             with connection.cursor() as cursor:
                 cursor.execute(_SNAPSHOT)
+                cursor.execute(_HASH)
         yield
 
 

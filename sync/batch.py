@@ -12,16 +12,16 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from django.db import DataError, IntegrityError, transaction
+from django.db import transaction
 from msgspec.structs import replace
 
 from sync import changelog, scopes, storage, validation
-from sync.database_verdict import explain
+from sync.database_verdict import REFUSALS, explain, is_refusal, misses_a_row
 from sync.errors import NeedsCare
 from sync.failpoints import Point, reach
 from sync.plan import Batch, decide
 from sync.refusals import does_not_exist, invalid
-from sync.registry import ranked_collections, ranked_rules
+from sync.registry import Collection, ranked_collections, ranked_rules
 from sync.types import (
     Actor,
     Change,
@@ -34,6 +34,7 @@ from sync.types import (
     RowKey,
     RowState,
     Tombstone,
+    Wire,
     Write,
 )
 from sync.wire import decode, render_payload
@@ -83,20 +84,15 @@ def log(actor: Actor, carried: Carried, now: datetime.datetime) -> None:
     if not writes:
         return
     parents = scopes.parent_keys(writes, facts, trusts_log=trusts_log)
-    is_current = True
     unread = parents - facts.rows.keys() - {write.key for write in writes}
-    if unread:
-        more = changelog.read_facts(actor.tenant_id, unread)
-        is_current, facts = more.moves == facts.moves, facts | more
+    if unread:  # a move between the two reads is noticed too: the first one's count is kept
+        facts |= changelog.read_facts(actor.tenant_id, unread)
     changes = scopes.changes_of(writes, facts, trusts_log=trusts_log)
-    is_quiet = is_current and not scopes.is_move(changes, facts)
-    if is_quiet and _append(actor, changes, facts, now):
+    if not scopes.is_move(changes, facts) and _append(actor, changes, facts, now):
         return
     # A row with heirs changes scopes, here or meanwhile elsewhere: look again under the lock.
     changelog.lock_stream(actor.tenant_id)
-    keys = {write.key for write in writes}
-    parents |= scopes.parent_keys(writes, facts, trusts_log=False)
-    facts = changelog.read_facts(actor.tenant_id, keys | parents)
+    facts = changelog.read_facts(actor.tenant_id, {write.key for write in writes} | parents)
     changes = scopes.changes_of(writes, facts, trusts_log=trusts_log)
     is_move = scopes.is_move(changes, facts)
     if is_move:
@@ -230,7 +226,9 @@ def _write_in_hope(
         raise NeedsCare
     try:
         storage.apply(writes, batch.actor.tenant_id, now)
-    except (DataError, IntegrityError) as error:
+    except REFUSALS as error:
+        if not is_refusal(error):
+            raise
         raise NeedsCare from error
     reach(Point.APPLIED)
     return results, writes
@@ -269,11 +267,17 @@ def _without(batch: Batch, refused: Sequence[tuple[Write, Exception]]) -> Batch:
     """Return the batch with the rows that the database refuses marked so.
 
     Which of a row's mutations is to blame cannot be asked; the others fall with the last of them.
+    A row that only missed another one of these is not marked: planned without that one, it says
+    whom it waited for. Some row always is, since new rows name each other in no circle.
     """
     known = dict(batch.refused)
     last_of_row = {m.key: m.index for m in batch.mutations if m.index not in known}
+    unmade = {write.key for write, _ in refused if write.before is None}
     for write, error in refused:
         collection = ranked_collections()[write.key.collection]
+        named = _named_rows(collection, write.after.data) if write.after else ()
+        if misses_a_row(error) and not unmade.isdisjoint(named):
+            continue
         known[last_of_row[write.key]] = explain(error, collection, write)
     return dataclasses.replace(batch, refused=known)
 
@@ -293,10 +297,15 @@ def _references(mutations: Iterable[Mutation], refused: dict[int, Refusal]) -> I
     for mutation in mutations:
         if mutation.index in refused or mutation.op is Op.DELETE:
             continue
-        for reference in ranked_collections()[mutation.collection].references:
-            target = mutation.data.get(reference.name)
-            if target is not None and reference.collection is not None:
-                yield RowKey(reference.collection, target)
+        yield from _named_rows(ranked_collections()[mutation.collection], mutation.data)
+
+
+def _named_rows(collection: Collection, data: Wire) -> Iterable[RowKey]:
+    """Return the rows that these fields refer to."""
+    for reference in collection.references:
+        target = data.get(reference.name)
+        if target is not None and reference.collection is not None:
+            yield RowKey(reference.collection, target)
 
 
 def _unknown_references(

@@ -130,7 +130,7 @@ class Facts:
     rows: dict[RowKey, Fact]
 
     def __or__(self, other: Facts) -> Facts:
-        """Return both; they must be of the same count of moves."""
+        """Return both, with this one's count of moves: `other` was read later."""
         return Facts(moves=self.moves, rows=self.rows | other.rows)
 
     def scopes(self, key: RowKey) -> frozenset[str]:

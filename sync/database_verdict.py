@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import models
+from django.db import DataError, IntegrityError, ProgrammingError, models
 
 from sync.errors import NeedsCare
 from sync.refusals import dependency_failed, does_not_exist, invalid
@@ -24,14 +24,24 @@ _DETAILS = {
     "out_of_range": "The value is out of range.",
     "invalid": "The database cannot store this value.",
 }
+_FOREIGN_KEY, _RAISED = "23503", "P0001"
 _CODES = {  # SQLSTATE -> code
     "23505": "unique",
-    "23503": "does_not_exist",
+    _FOREIGN_KEY: "does_not_exist",
     "23514": "check",
     "23502": "required",
     "22001": "max_length",
     "22003": "out_of_range",
+    _RAISED: "check",
 }
+
+# What a write may be refused with; a ProgrammingError is one only when `is_refusal` says so.
+REFUSALS = (DataError, IntegrityError, ProgrammingError)
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether one of `REFUSALS` is about the rows: a trigger's own exception, but no bad SQL."""
+    return not isinstance(error, ProgrammingError) or _state(error) == _RAISED
 
 
 def explain(error: Exception, collection: Collection, write: Write) -> Refusal:
@@ -41,24 +51,33 @@ def explain(error: Exception, collection: Collection, write: Write) -> Refusal:
         NeedsCare: another transaction has created the same row meanwhile.
     """
     diagnosis: Any = getattr(error.__cause__, "diag", None)
-    state = getattr(error.__cause__, "sqlstate", None) or ""
+    state = _state(error)
     name = getattr(diagnosis, "constraint_name", None) or ""
     constraint = _constraint(collection, name)
     if isinstance(constraint, TenantPrimaryKey):
         raise NeedsCare
-    if write.after is None:
+    if write.after is None and state == _FOREIGN_KEY:
         return Refusal(
             outcome=Outcome.CONFLICT,
             code="still_referenced",
             detail="Other rows refer to this one; delete them first.",
             args={"fields": []},
         )
-    if isinstance(constraint, TenantReference):
+    if write.after is not None and isinstance(constraint, TenantReference):
         return _vanished(collection, _wire_name(collection, constraint.field), write.after.data)
     code = _CODES.get(state, "invalid")
     path = _path(collection, constraint) or getattr(diagnosis, "column_name", None) or ""
     args = {"constraint": name} if name else {}
     return invalid([FieldError(path=path, code=code, detail=_DETAILS[code], args=args)])
+
+
+def misses_a_row(error: Exception) -> bool:
+    """Whether the database refused because a row that is referred to is not there."""
+    return _state(error) == _FOREIGN_KEY
+
+
+def _state(error: Exception) -> str:
+    return getattr(error.__cause__, "sqlstate", None) or ""
 
 
 def _constraint(collection: Collection, name: str) -> models.BaseConstraint | None:

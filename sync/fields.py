@@ -171,15 +171,13 @@ def compile_nested(
     """Return what is known of a serializer's list of children.
 
     Raises:
-        ImproperlyConfigured: edits by id would clash with a field of the children.
+        ImproperlyConfigured: see `check_removable`.
     """
     child = field.child
     model = model_of(type(child))
     link = next(f for f in model._meta.local_fields if f.related_model is parent)
     fields = compile_fields(child, model)
-    if policy is NestedPolicy.MERGE_BY_ID and any(spec.name == REMOVED for spec in fields):
-        message = f"{model.__name__}: a child that is merged by id cannot have {REMOVED!r}"
-        raise ImproperlyConfigured(message)
+    check_removable(model, fields, policy)
     ordering: Iterable[str] = [str(o) for o in model._meta.ordering or ()]
     return NestedSpec(
         name=name,
@@ -191,6 +189,19 @@ def compile_nested(
         required=frozenset(n for n, f in child.fields.items() if f.required and not f.read_only),
         rows_max=field.max_length,
     )
+
+
+def check_removable(
+    model: type[models.Model], fields: Iterable[FieldSpec], policy: NestedPolicy
+) -> None:
+    """See that a removal by id can be told from an edit.
+
+    Raises:
+        ImproperlyConfigured: children that are merged by id have a field of that name.
+    """
+    if policy is NestedPolicy.MERGE_BY_ID and any(spec.name == REMOVED for spec in fields):
+        message = f"{model.__name__}: a child that is merged by id cannot have {REMOVED!r}"
+        raise ImproperlyConfigured(message)
 
 
 def _compile_link(link: Any) -> FieldSpec:

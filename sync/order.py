@@ -11,18 +11,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sync.types import Mutation, Op, Policy, RowKey
+from sync.types import Mutation, Op, Policy, RowKey, RowState
 
 Ranks = Mapping[str, int]  # collection -> rank; what is referred to ranks lower
 SelfReferences = Mapping[str, Sequence[str]]  # collection -> fields that name rows of its own
 
 
 def dependency_order(
-    mutations: Sequence[Mutation], ranks: Ranks, self_references: SelfReferences
+    mutations: Sequence[Mutation],
+    ranks: Ranks,
+    self_references: SelfReferences,
+    known: Mapping[RowKey, RowState],
 ) -> list[Mutation]:
-    """Return the mutations in the order in which they are to be decided."""
+    """Return the mutations in the order in which they are to be decided.
+
+    `known` are the rows as they are: a delete does not say what its row hangs below.
+    """
     rows = _by_row(mutations)
-    depths = _depths(rows, self_references)
+    depths = _depths(rows, self_references, known)
     grown: list[tuple[tuple[int, int, int], Mutation]] = []
     ended: list[tuple[tuple[int, int, int], Mutation]] = []
     for key, of_row in rows.items():
@@ -73,13 +79,16 @@ def _by_row(mutations: Sequence[Mutation]) -> dict[RowKey, list[Mutation]]:
 
 
 def _depths(
-    rows: Mapping[RowKey, Sequence[Mutation]], self_references: SelfReferences
+    rows: Mapping[RowKey, Sequence[Mutation]],
+    self_references: SelfReferences,
+    known: Mapping[RowKey, RowState],
 ) -> dict[RowKey, int]:
     """Return how many rows of its own collection each row of the batch hangs below."""
     above: dict[RowKey, RowKey] = {}
     for key, of_row in rows.items():
         for field in self_references.get(key.collection, ()):
-            target = of_row[0].data.get(field)
+            is_said = field in of_row[0].data or key not in known
+            target = (of_row[0] if is_said else known[key]).data.get(field)
             if isinstance(target, str):
                 above[key] = RowKey(key.collection, target)
     depths: dict[RowKey, int] = {}

@@ -39,7 +39,6 @@ NOT_PLAIN: Any = object()
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}").fullmatch
 _WHOLE_SECOND = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII).fullmatch
 _FRACTION = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{1,6}Z", re.ASCII).fullmatch
-_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII).fullmatch
 _DECIMAL = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?", re.ASCII).fullmatch
 _PLAIN_VALIDATORS = (
     validators.MinLengthValidator,
@@ -77,11 +76,12 @@ class PlainRows:
             return None
         try:
             msgspec.convert(data, self._type)
-        except (msgspec.ValidationError, TypeError):
+        except (msgspec.ValidationError, TypeError, UnicodeEncodeError):  # half a surrogate pair
             return None
-        return self._tidy(dict(data))
+        return self._tidy(data)
 
-    def _tidy(self, row: Wire) -> Wire | None:
+    def _tidy(self, data: Mapping[str, Any]) -> Wire | None:
+        row = dict(data)  # what was sent is read again: by a retry, and by who reviews a refusal
         for name, tidy in self._tidies:
             value = row.get(name)
             if value is not None:
@@ -163,10 +163,7 @@ def _is_judged_by_field(serializer: serializers.Serializer[Any]) -> bool:
         not is_own
         and not serializer.validators
         and not any(hasattr(made, f"validate_{name}") for name, _ in fields)
-        and all(
-            field.read_only or (field.default is drf.empty and len(field.source_attrs) == 1)
-            for _, field in fields
-        )
+        and all(field.read_only or field.default is drf.empty for _, field in fields)
     )
 
 
@@ -247,7 +244,7 @@ def _compile_boolean(_: Any) -> tuple[Any, Tidy | None]:
 
 
 def _compile_choice(field: Any) -> tuple[Any, Tidy | None]:
-    choices = [key for key in field.choices if key != ""]
+    choices = list(field.choices)
     if not choices or any(type(key) is not str for key in choices):
         return Any, None
     return Literal[tuple(choices)], None
@@ -261,7 +258,7 @@ def _compile_date(field: Any) -> tuple[Any, Tidy | None]:
     formats = _formats(field, api_settings.DATE_INPUT_FORMATS, api_settings.DATE_FORMAT)
     if formats != _ISO_FORMATS:
         return Any, None
-    return datetime.date, lambda value: value if _DATE(value) else NOT_PLAIN
+    return datetime.date, None  # msgspec takes one spelling alone, the one that is given
 
 
 def _compile_datetime(field: Any) -> tuple[Any, Tidy | None]:
@@ -293,7 +290,6 @@ def _compile_decimal(field: Any) -> tuple[Any, Tidy | None]:
         and getattr(field, "coerce_to_string", api_settings.COERCE_DECIMAL_TO_STRING)
         and not field.localize
         and not field.normalize_output
-        and field.rounding is None
     )
     if not is_plain:
         return Any, None

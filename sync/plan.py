@@ -119,6 +119,7 @@ def decide(batch: Batch) -> Plan:
         batch.mutations,
         {name: rules.rank for name, rules in batch.rules.items()},
         {name: rules.self_references(name) for name, rules in batch.rules.items()},
+        batch.rows,
     )
     group_of = groups(batch.mutations, batch.policy)
     attempt = _Attempt(batch, group_of)
@@ -146,6 +147,7 @@ class _Attempt:
         self.results: dict[int, Result] = {}
         self.has_lost_ground: bool = False  # rows hold effects of a group that fell in this pass
         self._rows: dict[RowKey, RowState | None] = {}
+        self._ended: dict[RowKey, int] = {}  # rows deleted by this push -> version that did it
         self._own_edits: dict[RowKey, frozenset[str]] = {}  # of rows that were there before
         self._failed_creates: dict[RowKey, int] = {}
         self._touched: set[int] = set()  # groups with effects in `_rows`
@@ -180,10 +182,9 @@ class _Attempt:
         found = []
         for key, after in self._rows.items():
             before = self.batch.rows.get(key)
-            if after is before or (before is None and after is None):
-                continue
-            version = after.version if after else (before.version + 1 if before else 0)
-            found.append(Write(key=key, before=before, after=after, version=version))
+            if after is not before:
+                version = after.version if after else self._ended[key]
+                found.append(Write(key=key, before=before, after=after, version=version))
         return found
 
     def _decide(self, mutation: Mutation) -> Result:
@@ -319,7 +320,8 @@ class _Attempt:
     def _delete(self, mutation: Mutation) -> Result:
         key, row = mutation.key, self._visible_row(mutation.key)
         if row is None and self._is_deleted(key):
-            version = self._tombstone_version(key)
+            ended = self._ended.get(key)
+            version = self.batch.tombstones[key].version if ended is None else ended
             return Result(mutation=mutation, outcome=Outcome.UNCHANGED, version=version)
         if row is None:
             return refuse(mutation, NOT_FOUND)
@@ -332,21 +334,16 @@ class _Attempt:
         refusal = self._judge(mutation, row.data, None)
         if refusal is not None:
             return refuse(mutation, refusal, row)
-        self._rows[mutation.key] = None
-        return Result(mutation=mutation, outcome=Outcome.DELETED, version=row.version + 1)
+        key, version = mutation.key, row.version + 1
+        self._rows.pop(key, None)  # behind what was deleted before it, wherever it was edited
+        self._rows[key], self._ended[key] = None, version
+        return Result(mutation=mutation, outcome=Outcome.DELETED, version=version)
 
     def _is_deleted(self, key: RowKey) -> bool:
         if key in self._rows:
             return self._rows[key] is None
         tombstone = self.batch.tombstones.get(key)
         return tombstone is not None and self.batch.actor.can_see(tombstone.scopes)
-
-    def _tombstone_version(self, key: RowKey) -> int | None:
-        tombstone = self.batch.tombstones.get(key)
-        if tombstone is not None:
-            return tombstone.version
-        row = self.batch.rows.get(key)
-        return row.version + 1 if row else None
 
     def _judge(
         self, mutation: Mutation, before: Wire | None, after: Wire | None

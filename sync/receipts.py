@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 
     from sync.types import Actor
 
-_CLAIM_TRIES_MAX = (
-    3  # a key that is pruned under our hands can be taken; that it comes back is odd
-)
+_CLAIM_TRIES_MAX = 3  # a key that is pruned under our hands is free; that it comes back is odd
 
 _CLAIM = """
 INSERT INTO sync_request (tenant_id, holder_id, key, fingerprint, created_at)

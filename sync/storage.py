@@ -13,8 +13,9 @@ import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from django.db import DataError, IntegrityError, connection, transaction
+from django.db import connection, transaction
 
+from sync.database_verdict import REFUSALS, is_refusal
 from sync.fields import FieldSpec, NestedSpec
 from sync.registry import Collection, ranked_collections
 from sync.types import RowState, Wire, Write
@@ -94,8 +95,8 @@ def apply(writes: Sequence[Write], tenant_id: UUID, now: datetime.datetime) -> N
         of_collection = by_collection[collection.name]
         inserts = [w for w in of_collection if w.before is None]
         updates = [w for w in of_collection if w.before is not None and w.after is not None]
-        _write_rows(_insert_sql(collection), inserts, tenant_id, now)
-        _write_rows(_update_sql(collection, _edited(updates)), updates, tenant_id, now)
+        _insert(collection, inserts, tenant_id, now)
+        _update(collection, updates, tenant_id, now)
         for spec in collection.nested:
             _write_children(spec, inserts + updates, tenant_id)
     for collection in reversed(ranked):
@@ -136,7 +137,9 @@ def _refusal_of(
     try:
         with transaction.atomic():
             apply(writes, tenant_id, now)
-    except (DataError, IntegrityError) as error:
+    except REFUSALS as error:
+        if not is_refusal(error):
+            raise
         return error
     return None
 
@@ -190,18 +193,8 @@ def _wire(fields: Sequence[FieldSpec], values: Iterable[Any]) -> Wire:
     return {spec.name: spec.render(value) for spec, value in zip(fields, values, strict=True)}
 
 
-def _edited(writes: Iterable[Write]) -> frozenset[str]:
-    """Return the fields that any of these updates changes; no other column is written."""
-    found: set[str] = set()
-    for write in writes:
-        if write.before is not None and write.after is not None:
-            known = write.before.version
-            found.update(n for n, version in write.after.field_versions.items() if version > known)
-    return frozenset(found)
-
-
-def _write_rows(
-    sql: str, writes: Sequence[Write], tenant_id: UUID, now: datetime.datetime
+def _insert(
+    collection: Collection, writes: Sequence[Write], tenant_id: UUID, now: datetime.datetime
 ) -> None:
     if not writes:
         return
@@ -215,9 +208,42 @@ def _write_rows(
         for write in writes
         if write.after is not None and write.payload is not None
     )
-    parameters: dict[str, Any] = {"tenant": tenant_id, "now": now, "rows": f"[{rows.decode()}]"}
+    _execute(_insert_sql(collection), b"[%b]" % rows, tenant_id, now)
+
+
+def _update(
+    collection: Collection, writes: Sequence[Write], tenant_id: UUID, now: datetime.datetime
+) -> None:
+    if not writes:
+        return
+    edited = _edited(writes)
+    names = [spec.name for spec in collection.fields if spec.name in edited]
+    rows = [
+        {
+            "id": write.key.id,
+            "version": write.version,
+            "field_versions": write.after.field_versions,
+            **{name: write.after.data[name] for name in names},
+        }
+        for write in writes
+        if write.after is not None
+    ]
+    _execute(_update_sql(collection, tuple(names)), encode(rows), tenant_id, now)
+
+
+def _edited(writes: Iterable[Write]) -> frozenset[str]:
+    """Return the fields that any of these updates changes; no other column is written."""
+    found: set[str] = set()
+    for write in writes:
+        if write.before is not None and write.after is not None:
+            known = write.before.version
+            found.update(n for n, version in write.after.field_versions.items() if version > known)
+    return frozenset(found)
+
+
+def _execute(sql: str, rows: bytes, tenant_id: UUID, now: datetime.datetime) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(sql, parameters)
+        cursor.execute(sql, {"tenant": tenant_id, "now": now, "rows": rows.decode()})
 
 
 def _write_children(spec: NestedSpec, writes: Sequence[Write], tenant_id: UUID) -> None:
@@ -267,8 +293,8 @@ def _insert_sql(collection: Collection) -> str:
 
 
 @functools.lru_cache(maxsize=1_000)  # sets of fields that clients edit together: few
-def _update_sql(collection: Collection, edited: frozenset[str]) -> str:
-    fields = [spec for spec in collection.fields if spec.name in edited]
+def _update_sql(collection: Collection, names: tuple[str, ...]) -> str:
+    fields = [spec for spec in collection.fields if spec.name in names]
     sets = [f", {_quote(spec.column)} = r.{_quote(spec.name)}" for spec in fields]
     return (
         f"UPDATE {_quote(collection.table)} AS t SET "  # noqa: S608  # names come from models

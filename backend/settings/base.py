@@ -61,10 +61,15 @@ TEMPLATES = [
 
 # --- storage -------------------------------------------------------------------------------
 
+PREPARED_AFTER = 3  # executions; fewer would prepare what is asked once
 DATABASES: dict[str, dict[str, Any]] = {"default": env.database("DATABASE_URL")}
 # Parameters travel beside the statement. A batch of rows is one large parameter: quoted into the
 # text by the client, it would be scanned three times more.
-DATABASES["default"].setdefault("OPTIONS", {})["server_side_binding"] = True
+# What is executed again and again is planned once by each connection.
+DATABASES["default"].setdefault("OPTIONS", {}).update(
+    server_side_binding=True,
+    prepare_threshold=PREPARED_AFTER if env.flag("PREPARE_STATEMENTS") else None,
+)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = env.url("REDIS_URL", schemes=("redis", "rediss", "unix"))

@@ -135,6 +135,13 @@ VARIABLES = (
         default="8",
     ),
     Variable(
+        name="PREPARE_STATEMENTS",
+        meaning="Lets PostgreSQL plan each statement once a connection; "
+        "off behind a pooler that hands out a connection per transaction and knows none of them.",
+        remedy="Set it to true or false.",
+        default="true",
+    ),
+    Variable(
         name="SECURE_SSL_REDIRECT",
         meaning="Sends plain HTTP on to HTTPS.",
         remedy="Set it to true or false.",

@@ -13,6 +13,7 @@ from rest_framework_simplejwt.tokens import AccessToken
 import fieldsync
 from backend.accounts.models import Device, Membership, Tenant
 from backend.fieldwork.models import Note, WorkOrder
+from sync.ids import uuid7
 from sync.testing.faulty_link import Fault, faulty_link
 from tests.e2e.conftest import Make
 
@@ -194,3 +195,25 @@ def test_revoked_device_is_out_and_keeps_its_outbox(phone: Make) -> None:
     else:
         raise AssertionError("a revoked device was served")
     assert tess.status().pending + tess.status().sent == 1
+
+
+def test_a_list_that_the_server_merges_is_given_whole(phone: Make) -> None:
+    """Edits made offline fold into one list; a child that is marked goes, one left out stays."""
+    tess = phone("tess")
+    tess.sync()
+    asset = tess.collection("assets").all()[0].id
+    answers = [{"id": str(uuid7()), "item_code": code, "value": "ok"} for code in "abc"]
+    forms = tess.collection("inspections")
+    form = forms.create({"asset": asset, "template_code": "T", "answers": answers})
+    tess.sync()
+
+    forms.update(form, {"answers": [{**answers[0], "value": "leaks"}, *answers[1:]]})
+    forms.update(
+        form,
+        {"answers": [{**answers[0], "value": "leaks"}, {"id": answers[1]["id"], "deleted": True}]},
+    )
+    tess.sync()
+
+    row = forms.get(form)
+    assert row is not None
+    assert {a["item_code"]: a["value"] for a in row.data["answers"]} == {"a": "leaks", "c": "ok"}

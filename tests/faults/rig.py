@@ -39,8 +39,8 @@ from tests.phones import PUSH, create, delete, update
 WORKERS = 2
 CALLERS = 16  # as many as the workers have threads
 ANSWER_S_MAX = 120.0
-# On a busy machine a line must not be dropped, nor a worker that is slow to start be taken for a
-# dead one. But when one dies while the supervisor asks for its health, that waits for all of it.
+# On a busy machine a line must not be dropped, and a slow worker must not be taken for a dead one;
+# but the parent also waits that long for one that dies in the moment it is asked.
 SERVER_OPTIONS = ("--timeout-keep-alive", "60", "--timeout-worker-healthcheck", "15")
 POLLS_MAX = 3_000
 POLL_S = 0.02

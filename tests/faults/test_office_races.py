@@ -6,10 +6,12 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
+
 from backend.fieldwork.models import Site, WorkOrder
 from sync.models import ChangeRow
 from tests.crowd import at_once
-from tests.phones import World, create, new_id, update
+from tests.phones import World, create, make_world, new_id, update
 from tests.sync.agreement import findings_of
 
 ROUNDS, CROWD = 5, 4
@@ -49,6 +51,23 @@ def test_row_that_all_get_or_create_is_there_once(wales: World) -> None:
         assert [is_new for _, is_new in found].count(True) == 1
         assert len({row.name for row, _ in found}) == 1
     assert findings_of(wales) == []
+
+
+def test_tenants_are_locked_in_one_order(wales: World) -> None:
+    """Two imports over the same tenants, each in a transaction of its own: neither is in the way."""
+    harbour = make_world("harbour")
+
+    def write(worlds: list[World]) -> None:
+        for _ in range(4 * ROUNDS):
+            with transaction.atomic():  # a deadlock is not tried again here
+                Site.objects.bulk_create(
+                    Site(tenant_id=world.tenant.pk, name="New", territory_id=UUID(world.cardiff))
+                    for world in worlds
+                )
+
+    at_once([partial(write, [wales, harbour]), partial(write, [harbour, wales])] * 2)
+
+    assert findings_of(wales, harbour) == []
 
 
 def test_bulk_edits_beside_pushes_over_the_same_rows(wales: World) -> None:

@@ -172,6 +172,16 @@ def test_what_cannot_be_understood_is_refused_as_a_whole(
     assert state_of(wales) == before
 
 
+def test_row_is_only_so_deep(dora: Phone, wales: World, settings: Any) -> None:
+    """The limit is that of a push."""
+    settings.SYNC = {**settings.SYNC, "JSON_DEPTH_MAX": 2}
+    asset = {"id": new_id(), "site": wales.site, "category": "pump", "attributes": {"a": {"b": 1}}}
+
+    answer = dora.send("POST", "/api/v1/assets/bulk/", [asset], **{"Idempotency-Key": "deep"})
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "body_malformed")
+
+
 def test_unknown_collection_is_no_address(alice: Phone) -> None:
     """A problem document, as everywhere."""
     answer = send(alice, "POST", [], url="/api/v1/meters/bulk/")

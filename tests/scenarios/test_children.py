@@ -64,10 +64,10 @@ def test_edits_by_id_add_and_remove_children(form: Form) -> None:
     form.edit(
         {"id": form.answers[0]["id"], "deleted": True},
         {"id": form.answers[1]["id"], "value": "leaks"},
-        answer("d", "new"),
+        answer("0", "new"),
     )
 
-    assert form.stored() == {"b": "leaks", "c": "ok", "d": "new"}
+    assert form.stored() == {"0": "new", "b": "leaks", "c": "ok"}
 
 
 def test_equal_edit_of_a_child_is_unchanged(form: Form) -> None:

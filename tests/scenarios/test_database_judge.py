@@ -314,3 +314,21 @@ def test_office_creates_look_first(wales: World) -> None:
     (result,) = local_edits.apply(wales.tenant.pk, [order])
 
     assert result.outcome == "unchanged"
+
+
+@pytest.mark.parametrize("edited", [0, 3])
+def test_tree_is_deleted_beside_one_that_is_needed(edited: int, dora: Phone, wales: World) -> None:
+    """Above goes after below, in whatever order they come, also when the rows are tried by halves."""
+    above, middle, below = (new_id() for _ in range(3))
+    dora.push(
+        create("territories", above, name="above"),
+        create("territories", middle, name="middle", parent=above),
+        create("territories", below, name="below", parent=middle),
+    )
+    rows = [above, middle, below, wales.cardiff]
+
+    edits = [update("territories", row_id, 1, name="gone soon") for row_id in rows[:edited]]
+    results = dora.push(*edits, *(delete("territories", row_id, 1) for row_id in rows))[edited:]
+
+    assert outcomes(results) == ["deleted", "deleted", "deleted", "conflict"]
+    assert results[3]["code"] == "still_referenced"

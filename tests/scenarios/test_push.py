@@ -172,6 +172,15 @@ def test_rejected_batch_with_a_conflict_answers_409(alice: Phone, wales: World) 
     assert answer.json()["results"][0]["fields"] == ["title"]
 
 
+def test_push_row_by_row_is_answered_200_even_when_every_row_is_refused(alice: Phone) -> None:
+    """The report is what was asked for; a 409 would be taken for a batch that fell as one."""
+    mutations = [update("work_orders", new_id(), 1, title="b")]
+
+    answer = alice.push_raw({"policy": "per_row", "mutations": mutations})
+
+    assert (answer.status_code, answer.json()["status"]) == (200, "rejected")
+
+
 def test_the_database_has_the_last_word_row_by_row(alice: Phone, wales: World) -> None:
     """Two tasks with one id pass every check before the write; only their own row is refused."""
     twin = new_id()

@@ -370,7 +370,7 @@ def update_across_a_join(world: World) -> Told:
 def update_across_an_outer_join(world: World) -> Told:
     order_with_asset(world)
     rows = WorkOrder.objects.filter(tenant_id=world.tenant.pk)
-    rows.filter(asset__brand="").exclude(asset__category="Boiler").update(priority=1)
+    rows.exclude(asset__category="Boiler").update(priority=1)
     order = rows.get()
     return {str(order.asset_id): {}, str(order.pk): {"priority": 1}}
 

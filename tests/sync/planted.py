@@ -77,9 +77,9 @@ FAULTS = {
         what=Kind.SEQ_OUT_OF_RANGE,
     ),
     "two rows of one seq": Fault(
-        plant=tuple(
-            f"UPDATE {table} SET seq = (SELECT seq FROM sync_change {OF_TENANT} "
-            f"AND row_id = %(note2)s) {OF_NOTE} AND op = 'upsert'"
+        plant=tuple(  # the highest, which is no row's exit
+            f"UPDATE {table} SET seq = (SELECT head FROM sync_stream {OF_TENANT}) "
+            f"{OF_NOTE} AND op = 'upsert'"
             for table in ("sync_change", "sync_entry")
         ),
         what=Kind.SEQ_TWICE,

@@ -51,8 +51,29 @@ def no_approval(actor: Actor, before: Wire | None, after: Wire | None) -> Refusa
     return None
 
 
+def count_merges(current: Wire, edit: Wire, overlap: frozenset[str]) -> Wire:
+    """A callable policy that writes a field which nobody sent."""
+    del overlap
+    return {**current, **edit, "merges": current["merges"] + 1}
+
+
+def keep_sealed(actor: Actor, before: Wire | None, after: Wire | None) -> Refusal | None:
+    """A collection whose rows nobody deletes."""
+    del actor, before
+    if after is not None:
+        return None
+    return Refusal(outcome=Outcome.CONFLICT, code="sealed", detail="")
+
+
 RULES = {
-    "orders": Rules(rank=0, conflicts=ConflictPolicy.MERGE_FIELDS, judge=no_approval),
+    "orders": Rules(
+        rank=0,
+        conflicts=ConflictPolicy.MERGE_FIELDS,
+        judge=no_approval,
+        server_fields=frozenset({"number"}),
+    ),
+    "logs": Rules(rank=0, conflicts=count_merges),
+    "seals": Rules(rank=0, conflicts=lambda current, _edit, _overlap: current, judge=keep_sealed),
     "forms": Rules(rank=0, conflicts=ConflictPolicy.REJECT),
     "tags": Rules(rank=0, conflicts=last_writer),
     "notes": Rules(rank=1, references={"order": "orders", "form": "forms"}, parent="order"),
@@ -127,6 +148,10 @@ AT5 = {("orders", "w"): row(5, title="a", state="open", note="", fv_title=2, fv_
 FORM5 = {("forms", "w"): row(5, title="a", state="open", fv_title=2, fv_state=5)}
 TAG5 = {("tags", "w"): row(5, title="a", state="open", fv_title=5, fv_state=5)}
 HIDDEN = {("orders", "w"): row(5, scopes=frozenset({"elsewhere"}), title="a")}
+APPROVED = {("orders", "w"): row(5, title="a", state="approved")}
+NUMBERED = {("orders", "w"): row(5, title="a", number=7)}
+SEAL5 = {("seals", "w"): row(5, title="a")}
+NOTE1 = {("notes", "n"): row(1, order="w", form=None, text="a")}
 STONE = {("orders", "w"): Tombstone(version=6, scopes=SCOPES)}
 HIDDEN_STONE = {("orders", "w"): Tombstone(version=6, scopes=frozenset({"elsewhere"}))}
 
@@ -142,12 +167,16 @@ HIDDEN_STONE = {("orders", "w"): Tombstone(version=6, scopes=frozenset({"elsewhe
         (create("w", title="a"), {}, STONE, "gone", "row_deleted"),
         (create("w", title="a"), {}, HIDDEN_STONE, "conflict", "id_taken"),
         (create("w", state="approved"), {}, {}, "conflict", "illegal_transition"),
+        (create("w", title="a", number=None), NUMBERED, {}, "unchanged@5", None),
         # update on the newest version
         (update("w", 5, title="b"), AT5, {}, "updated@6", None),
         (update("w", 5, title="a"), AT5, {}, "unchanged@5", None),
         (update("w", 5, state="approved"), AT5, {}, "conflict@5", "illegal_transition"),
         (update("w", 6, title="b"), AT5, {}, "conflict@5", "base_version_ahead"),
         (update("w", None, title="b"), AT5, {}, "invalid", "validation_failed"),
+        (update("w", 6, title="a"), AT5, {}, "unchanged@5", None),
+        (update("w", None, title="a"), AT5, {}, "invalid", "validation_failed"),
+        (update("w", 5, title="b"), APPROVED, {}, "conflict@5", "illegal_transition"),
         # update on an old version: state was changed by version 5, title by version 2
         (update("w", 3, title="b"), AT5, {}, "merged@6", None),
         (update("w", 3, state="done"), AT5, {}, "conflict@5", "version_mismatch"),
@@ -157,6 +186,8 @@ HIDDEN_STONE = {("orders", "w"): Tombstone(version=6, scopes=frozenset({"elsewhe
         (update("w", 5, of="forms", title="b"), FORM5, {}, "updated@6", None),
         (update("w", 3, of="tags", state="x"), TAG5, {}, "merged@6", None),
         (update("w", 3, of="tags", title="x"), TAG5, {}, "conflict@5", "version_mismatch"),
+        (update("w", 3, of="forms", state="open"), FORM5, {}, "unchanged@5", None),
+        (update("w", 3, of="seals", title="b"), SEAL5, {}, "unchanged@5", None),
         # update of what is not there
         (update("w", 1, title="b"), {}, {}, "not_found", "row_not_found"),
         (update("w", 5, title="b"), HIDDEN, {}, "not_found", "row_not_found"),
@@ -170,11 +201,15 @@ HIDDEN_STONE = {("orders", "w"): Tombstone(version=6, scopes=frozenset({"elsewhe
         (delete("w", 5), {}, STONE, "unchanged@6", None),
         (delete("w", 5), HIDDEN, {}, "not_found", "row_not_found"),
         (delete("w", 5), {}, {}, "not_found", "row_not_found"),
+        (delete("w", 5, of="seals"), SEAL5, {}, "conflict@5", "sealed"),
         # references
         (create("n", of="notes", order="w"), AT5, {}, "created@1", None),
         (create("n", of="notes", order="w"), {}, {}, "dependency_failed", "parent_missing"),
         (create("n", of="notes", order="w"), HIDDEN, {}, "dependency_failed", "parent_missing"),
         (create("n", of="notes", form="w"), {}, {}, "invalid", "validation_failed"),
+        (update("n", 1, of="notes", order="x"), NOTE1, {}, "dependency_failed", "parent_missing"),
+        (update("n", 1, of="notes", form="x"), NOTE1, {}, "invalid", "validation_failed"),
+        (update("n", 1, of="notes", text="b"), NOTE1, {}, "updated@2", None),
     ],
 )
 def test_one_mutation(

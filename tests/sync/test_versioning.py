@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 
+from sync.fields import check_removable
 from sync.plan import Rules
 from sync.registry import ranked_collections
-from sync.types import ConflictPolicy, RowState, Wire
+from sync.types import ConflictPolicy, NestedPolicy, RowState, Wire
 from sync.versioning import changed_fields, combine, overtaken_fields, stamp, whole_lists
 
 MERGES = Rules(
@@ -90,3 +93,58 @@ def test_two_people_who_edit_different_children(
     merged = combine(policy, row(), edit, frozenset(overtaken), frozenset(overlap))
 
     assert merged == ({**row().data, **edit} if is_kept else None)
+
+
+def test_child_that_stays_as_it_is_does_not_count() -> None:
+    """Else two people who edit different children would always be in conflict."""
+    after: dict[str, Any] = {"answers": children(a="1", b="2")}
+
+    assert changed_fields(row(), after, MERGES) == {"answers.b"}
+
+
+def test_edit_is_left_as_it_was_sent() -> None:
+    """A batch is decided again when a group falls: by then a whole list would pass for edits."""
+    edit: Wire = {"answers": [{"id": "a", "value": "2"}]}
+
+    whole_lists(edit, row(), MERGES)
+
+    assert edit == {"answers": [{"id": "a", "value": "2"}]}
+
+
+def test_policy_that_writes_into_what_it_is_given_spoils_nothing() -> None:
+    """What it refuses must not show as the row's current state, nor in the next try."""
+    before, edit = row(), {"status": "done"}
+
+    def careless(current: Wire, new: Wire, overlap: frozenset[str]) -> Wire | None:
+        del overlap
+        current["status"] = new["status"] = "spoilt"
+        return None
+
+    merged = combine(careless, before, edit, frozenset({"status"}), frozenset())
+
+    assert (merged, before, edit) == (None, row(), {"status": "done"})
+
+
+def test_a_list_is_full_only_beyond_its_limit() -> None:
+    """What is removed makes room for what is added."""
+    (spec,) = ranked_collections()["inspections"].nested
+    short = dataclasses.replace(spec, rows_max=2)
+    new = {"id": "c", "item_code": "c"}
+
+    full = short.merge(children(a="1", b="1"), [new])
+    fits = short.merge(children(a="1", b="1"), [new, {"id": "a", "deleted": True}])
+
+    assert isinstance(full, tuple)
+    assert [(error.path, error.code) for error in full] == [("answers", "max_length")]
+    assert isinstance(fits, list)
+    assert [child["id"] for child in fits] == ["b", "c"]
+
+
+def test_child_with_a_field_called_deleted_cannot_be_merged() -> None:
+    """It could not be told from a removal."""
+    (spec,) = ranked_collections()["inspections"].nested
+    clash = dataclasses.replace(spec.fields[0], name="deleted")
+
+    with pytest.raises(ImproperlyConfigured, match="deleted"):
+        check_removable(spec.model, (clash,), NestedPolicy.MERGE_BY_ID)
+    check_removable(spec.model, (clash,), NestedPolicy.REPLACE)
