@@ -45,7 +45,10 @@ def make_folder(place: Path | None = None) -> TemporaryFolder:
     sweep(place)
     while True:
         path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
-        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            continue  # as below, and sooner
         fcntl.flock(lock, fcntl.LOCK_EX)
         if _is_same(path, lock):
             path.chmod(0o711)

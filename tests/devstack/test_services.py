@@ -33,6 +33,7 @@ from backend.devstack.processes import children_ended, run_command, start_child
 from backend.devstack.server import start_server
 from backend.devstack.signals import Stopped, go_on, held, orderly_signals
 from backend.devstack.valkey import start_valkey
+from tests.crowd import at_once
 
 WAIT_S = 60
 ENVIRON = {"PATH": os.defpath}
@@ -363,6 +364,21 @@ def test_folder_whose_owner_died_is_swept_and_a_living_one_is_not() -> None:
         another.remove()
         living.remove()
         living.remove()
+        assert list(place.iterdir()) == []
+
+
+def test_starts_at_once_do_not_sweep_what_the_others_have_just_made() -> None:
+    """A folder has no lock in its first moment; who loses it to another start makes a new one."""
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+
+        def make_many() -> None:
+            for _ in range(60):
+                folder = make_folder(place)
+                assert folder.path.is_dir()
+                folder.remove()
+
+        at_once([make_many] * 4)
         assert list(place.iterdir()) == []
 
 
