@@ -338,3 +338,37 @@ def test_auditor_reads_and_never_writes(wales: World) -> None:
     (result,) = otto.push(create("work_orders", new_id(), **wales.order()))
 
     assert result["outcome"] == "forbidden"
+
+
+def test_what_is_assigned_below_a_site_that_moves_stays_with_its_assignee(
+    dora: Phone, wales: World
+) -> None:
+    """It is carried along with what it hands down, and keeps the scope of its own."""
+    tom = wales.hire(territories=[])
+    order = create("work_orders", **wales.order(assignee=str(tom.user_id)))
+    note = create("notes", work_order=order["id"], text="rust")
+    dora.push(order, note)
+
+    dora.push(update("sites", wales.site, 1, territory=wales.newport))
+
+    tom.pull()
+    assert {("work_orders", order["id"]), ("notes", note["id"])} <= tom.rows.keys()
+
+
+def test_row_is_edited_in_the_push_that_moves_what_it_hangs_below(
+    dora: Phone, wales: World
+) -> None:
+    """Sent in any order, the edit goes where its site goes."""
+    newport = wales.hire(territories=[wales.newport])
+    order = create("work_orders", **wales.order())
+    note = create("notes", work_order=order["id"], text="rust")
+    dora.push(order, note)
+
+    dora.push(
+        update("work_orders", order["id"], 1, priority=1),
+        update("sites", wales.site, 1, territory=wales.newport),
+    )
+
+    newport.pull()
+    assert newport.row("work_orders", order["id"])["priority"] == 1
+    assert ("notes", note["id"]) in newport.rows
