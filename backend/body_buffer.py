@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MEMORY_BYTES_MAX = 256 * 1024  # a body beyond this waits on disk: memory stays flat in a crowd
+MEMORY_BYTES_MAX = 512 * 1024  # 500 rows fit; more waits on disk: memory stays flat in a crowd
 CHUNK_BYTES = 64 * 1024
 FRAMING = (b"content-length", b"transfer-encoding")
 

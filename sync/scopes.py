@@ -23,24 +23,25 @@ if TYPE_CHECKING:
 Scopes = frozenset[str]
 
 
-def parent_keys(writes: Iterable[Write], facts: Facts, *, trusts_log: bool) -> set[RowKey]:
-    """Return the rows that the written rows take scopes from.
+def find_resting(writes: Iterable[Write], facts: Facts) -> frozenset[RowKey]:
+    """Return the rows whose edits leave them where they are, so that their scopes stay."""
+    collections = ranked_collections()
+    return frozenset(w.key for w in writes if _stays(collections[w.key.collection], w, facts))
 
-    An edit that moves its row nowhere leaves its scopes as they are: its parent need not be asked.
-    Unless the log is not trusted: the office's edits mend what is wrong there.
-    """
+
+def parent_keys(writes: Iterable[Write], resting: frozenset[RowKey]) -> set[RowKey]:
+    """Return the rows that the written rows take scopes from; `resting` ones ask nobody."""
     collections = ranked_collections()
     found = set()
     for write in writes:
-        if write.after is not None:
-            collection = collections[write.key.collection]
-            key = _parent_key(collection, write.after.data)
-            if key is not None and not (trusts_log and _stays(collection, write, facts)):
+        if write.after is not None and write.key not in resting:
+            key = _parent_key(collections[write.key.collection], write.after.data)
+            if key is not None:
                 found.add(key)
     return found
 
 
-def changes_of(writes: Sequence[Write], facts: Facts, *, trusts_log: bool) -> list[Change]:
+def changes_of(writes: Sequence[Write], facts: Facts, resting: frozenset[RowKey]) -> list[Change]:
     """Return what the feed is to say of `writes`, parents first, with scopes as `facts` has them.
 
     `facts` must cover the written rows and their `parent_keys`.
@@ -56,7 +57,7 @@ def changes_of(writes: Sequence[Write], facts: Facts, *, trusts_log: bool) -> li
             continue
         collection = collections[write.key.collection]
         parent = _parent_key(collection, write.after.data)
-        if parent not in now and trusts_log and _stays(collection, write, facts):
+        if write.key in resting and parent not in now:
             after = before
         else:
             own = frozenset(collection.own_scopes(write.after.data))
