@@ -1,4 +1,4 @@
-"""Two tenants whose rows carry canaries."""
+"""The people of the stories, and the look at the tables that ends each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 
 from sync import audit
-from tests.phones import Phone, World, make_world
+from tests.phones import Phone, World
 
 
 @pytest.fixture(autouse=True)
@@ -22,16 +22,6 @@ def agreement(request: pytest.FixtureRequest, db: None) -> Iterator[None]:
     if is_told and not connection.needs_rollback:
         for tenant_id in audit.list_tenants():
             assert list(audit.check(tenant_id, audit.Tally())) == []
-
-
-@pytest.fixture
-def wales(db: None) -> World:
-    return make_world("wales")
-
-
-@pytest.fixture
-def northwind(db: None) -> World:
-    return make_world("northwind")
 
 
 @pytest.fixture

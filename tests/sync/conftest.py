@@ -1,20 +1,10 @@
-"""Two tenants, and a phone that sees all of the first and is up to date."""
+"""A phone that sees all of the tenant and is up to date."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.phones import Phone, World, make_world
-
-
-@pytest.fixture
-def wales(db: None) -> World:
-    return make_world("wales")
-
-
-@pytest.fixture
-def northwind(db: None) -> World:
-    return make_world("northwind")
+from tests.phones import Phone, World
 
 
 @pytest.fixture
