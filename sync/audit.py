@@ -195,7 +195,7 @@ def _check_rows(
     for row_id, state in states.items():
         for fault in _check_versions(state):
             yield (collection.name, row_id), fault
-        for fault in _compare(collection, state, logged.get(row_id), handed_down):
+        for fault in _compare(collection, row_id, state, logged.get(row_id), handed_down):
             yield (collection.name, row_id), fault
 
 
@@ -217,6 +217,7 @@ def _check_versions(state: RowState) -> Iterator[_Fault]:
 
 def _compare(
     collection: Collection,
+    row_id: str,
     state: RowState,
     logged: _Logged | None,
     handed_down: Mapping[str, list[str]],
@@ -232,7 +233,7 @@ def _compare(
     fields = _differing(state.data, logged.payload)
     if fields:
         yield Kind.PAYLOAD_DIFFERS, f"in {', '.join(fields)}"
-    if logged.digest != digest(_bytes(logged.payload), logged.version):
+    if logged.digest != digest(row_id, logged.version, _bytes(logged.payload)):
         yield Kind.DIGEST_DIFFERS, "not the checksum of version and payload"
     parent = state.data.get(collection.parent) if collection.parent else None
     if parent is not None and parent not in handed_down:
@@ -269,7 +270,7 @@ def _check_tombstones(tenant_id: UUID) -> Iterator[tuple[_Place, _Fault]]:
     for name, row_id, version, checksum in _read(_TOMBSTONES, tenant_id):
         if version < 1:
             yield (name, row_id), (Kind.VERSION_BELOW_ONE, f"tombstone at version {version}")
-        if checksum != digest(None, version):
+        if checksum != digest(row_id, version, None):
             yield (name, row_id), (Kind.DIGEST_DIFFERS, "not the checksum of the tombstone")
 
 

@@ -24,7 +24,7 @@ from msgspec import Raw
 
 from sync.errors import NeedsCare
 from sync.types import Change, ChangeOp, RowKey
-from sync.wire import PulledChange, digest, encode
+from sync.wire import PulledChange, bucket, digest, encode
 
 if TYPE_CHECKING:
     import datetime
@@ -57,7 +57,7 @@ WITH bump AS (
 ), given AS MATERIALIZED (
     SELECT bump.base, g.* FROM bump, json_to_recordset(%(changes)s::json) AS g(
         n int, collection text, row_id text, op text, version bigint, payload json,
-        digest bigint, scopes text[], left_scopes text[])
+        digest bigint, bucket smallint, scopes text[], left_scopes text[])
 ), changed AS (
     INSERT INTO sync_change (tenant_id, collection, row_id, seq, op, version, payload, digest,
                              scopes, device_id, changed_at)
@@ -71,14 +71,16 @@ WITH bump AS (
     WHERE sync_change.version <= excluded.version
     RETURNING 1
 ), entered AS (
-    INSERT INTO sync_entry (tenant_id, scope, collection, row_id, seq, op)
-    SELECT %(tenant)s, scope, collection, row_id, seq, op FROM (
-        SELECT unnest(scopes) AS scope, collection, row_id, base + n AS seq, op FROM given
+    INSERT INTO sync_entry (tenant_id, scope, collection, row_id, seq, op, digest, bucket)
+    SELECT %(tenant)s, scope, collection, row_id, seq, op, digest, bucket FROM (
+        SELECT unnest(scopes) AS scope, collection, row_id, base + n AS seq, op, digest, bucket
+        FROM given
         UNION ALL
-        SELECT unnest(left_scopes), collection, row_id, base + n - 1, 'scope_exit' FROM given
+        SELECT unnest(left_scopes), collection, row_id, base + n - 1, 'scope_exit', digest, bucket
+        FROM given
     ) AS line
     ON CONFLICT (tenant_id, scope, collection, row_id) DO UPDATE SET
-        seq = excluded.seq, op = excluded.op
+        seq = excluded.seq, op = excluded.op, digest = excluded.digest
 )
 SELECT (SELECT count(*) FROM changed) FROM bump
 """  # a payload of type json is taken over as it stands, byte for byte
@@ -295,7 +297,8 @@ def _number(changes: Sequence[Change]) -> tuple[list[dict[str, Any]], int]:
                 "op": change.op,
                 "version": change.version,
                 "payload": None if change.payload is None else Raw(change.payload),
-                "digest": digest(change.payload, change.version),
+                "digest": digest(change.key.id, change.version, change.payload),
+                "bucket": bucket(change.key.id),
                 "scopes": sorted(change.scopes),
                 "left_scopes": sorted(change.left),
             }

@@ -3,6 +3,7 @@
     Stream    one row a tenant: head, the whole state of its feed
     ChangeRow the newest state of each row, rendered once
     Entry     who may see it: one narrow line per row and scope
+    ScopeSet  what devices see with, for cursors to name
     Receipt   idempotency keys and the answers given for them
     ParkedMutation  what was refused and is kept for a supervisor
 
@@ -16,9 +17,10 @@ import uuid
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
-from sync.types import ParkedState
+from sync.types import ChangeOp, ParkedState
 
 # As plain text: migrations must not depend on the code of today.
+_UPSERT = ChangeOp.UPSERT.value
 _OPEN = ParkedState.OPEN.value
 _SETTLED = [ParkedState.APPLIED.value, ParkedState.DISCARDED.value]
 
@@ -79,7 +81,11 @@ class ChangeRow(models.Model):
 
 
 class Entry(models.Model):
-    """A row's line in one scope of the feed; `op` scope_exit says that it left that scope."""
+    """A row's line in one scope of the feed; `op` scope_exit says that it left that scope.
+
+    `digest` is that of the row and `bucket` the one that its id falls into, so that what a device
+    holds is summed up from the lines of its scopes alone.
+    """
 
     pk = models.CompositePrimaryKey("tenant_id", "scope", "collection", "row_id")
     tenant_id = models.UUIDField()
@@ -88,13 +94,41 @@ class Entry(models.Model):
     row_id = models.CharField(max_length=64)
     seq = models.BigIntegerField()
     op = models.CharField(max_length=12)
+    digest = models.BigIntegerField()
+    bucket = models.SmallIntegerField()
 
     class Meta:
         db_table = "sync_entry"
-        indexes = [models.Index(fields=["tenant_id", "scope", "seq"], name="sync_entry_feed")]
+        indexes = [
+            models.Index(fields=["tenant_id", "scope", "seq"], name="sync_entry_feed"),
+            models.Index(
+                fields=["tenant_id", "seq"],
+                condition=~models.Q(op=_UPSERT),
+                name="sync_entry_prunable",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.scope} {self.seq} {self.op} {self.collection}/{self.row_id}"
+
+
+class ScopeSet(models.Model):
+    """What a cursor was read with, under its own hash: scopes, and collections if it named some.
+
+    It is written when a device first reads with it, and never changed.
+    """
+
+    pk = models.CompositePrimaryKey("tenant_id", "digest")
+    tenant_id = models.UUIDField()
+    digest = models.BinaryField(max_length=16)
+    scopes = ArrayField(models.CharField(max_length=80))
+    collections = ArrayField(models.CharField(max_length=64))
+
+    class Meta:
+        db_table = "sync_scope_set"
+
+    def __str__(self) -> str:
+        return f"{len(self.scopes)} scopes of {self.tenant_id}"
 
 
 class Receipt(models.Model):

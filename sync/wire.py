@@ -53,10 +53,18 @@ def fingerprint(route: str, body: bytes) -> bytes:
     return hashlib.sha256(route.encode() + b"\0" + body).digest()
 
 
-def digest(payload: bytes | None, version: int) -> int:
-    """Return a row's checksum: 64 bits, signed, over its version and its JSON as stored."""
-    text = b"%d\n%b" % (version, payload or b"")
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), signed=True)
+def digest(row_id: str, version: int, payload: bytes | None) -> int:
+    """Return a row's checksum: 64 bits of SHA-256, signed, over id, version and JSON as sent.
+
+    A hash that every phone has: apps compute it from what they pulled.
+    """
+    text = b"%b\n%d\n%b" % (row_id.encode(), version, payload or b"")
+    return int.from_bytes(hashlib.sha256(text).digest()[:8], signed=True)
+
+
+def bucket(row_id: str) -> int:
+    """Return which of the 256 buckets of a digest the row is in."""
+    return hashlib.sha256(row_id.encode()).digest()[0]
 
 
 def render_payload(row: Wire) -> bytes:

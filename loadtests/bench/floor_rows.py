@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from sync.clock import render_time
+from sync.wire import bucket, digest
 
 _encoder = msgspec.json.Encoder()
 encode = _encoder.encode
@@ -69,6 +69,7 @@ class Written(msgspec.Struct, gc=False):
     field_versions: dict[str, int]
     payload: msgspec.Raw
     digest: int
+    bucket: int
     scopes: list[str]
 
 
@@ -145,8 +146,8 @@ def _create(mutation: Create, n: int, number: str, territory: str) -> Written:
     assignee = mutation.data.assignee
     scopes = [territory, f"user:{assignee}"] if assignee else [territory]
     payload = encode(mutation.data)
-    raw, digest = msgspec.Raw(payload), _digest(payload, 1)
-    return Written(n, mutation.id, 1, {}, raw, digest, scopes)
+    raw, checksum = msgspec.Raw(payload), digest(mutation.id, 1, payload)
+    return Written(n, mutation.id, 1, {}, raw, checksum, bucket(mutation.id), scopes)
 
 
 def _update(mutation: Update, n: int, row: Stored | None) -> Written | None:
@@ -156,10 +157,7 @@ def _update(mutation: Update, n: int, row: Stored | None) -> Written | None:
     payload = encode(msgspec.json.decode(row.payload) | mutation.data)
     field_versions = msgspec.json.decode(row.field_versions)
     field_versions |= dict.fromkeys(mutation.data, version)
-    raw, digest = msgspec.Raw(payload), _digest(payload, version)
-    return Written(n, mutation.id, version, field_versions, raw, digest, row.scopes)
-
-
-def _digest(payload: bytes, version: int) -> int:
-    text = b"%d\n%b" % (version, payload)
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), signed=True)
+    raw, checksum = msgspec.Raw(payload), digest(mutation.id, version, payload)
+    return Written(
+        n, mutation.id, version, field_versions, raw, checksum, bucket(mutation.id), row.scopes
+    )

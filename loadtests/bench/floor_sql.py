@@ -69,7 +69,7 @@ WITH bump AS (
 ), given AS MATERIALIZED (
     SELECT bump.base + g.n AS seq, g.* FROM bump, json_to_recordset(%(rows)s::json) AS g(
         n int, id text, version bigint, field_versions jsonb, payload text, digest bigint,
-        scopes text[])
+        bucket smallint, scopes text[])
 ), {written} changed AS (
     INSERT INTO sync_change (tenant_id, collection, row_id, seq, op, version, payload, digest,
                              scopes, device_id, changed_at)
@@ -81,10 +81,10 @@ WITH bump AS (
         payload = excluded.payload, digest = excluded.digest, scopes = excluded.scopes,
         device_id = excluded.device_id, changed_at = excluded.changed_at
 ), entered AS (
-    INSERT INTO sync_entry (tenant_id, scope, collection, row_id, seq, op)
-    SELECT %(tenant)s, unnest(scopes), 'work_orders', id, seq, 'upsert' FROM given
+    INSERT INTO sync_entry (tenant_id, scope, collection, row_id, seq, op, digest, bucket)
+    SELECT %(tenant)s, unnest(scopes), 'work_orders', id, seq, 'upsert', digest, bucket FROM given
     ON CONFLICT (tenant_id, scope, collection, row_id) DO UPDATE SET
-        seq = excluded.seq, op = excluded.op
+        seq = excluded.seq, op = excluded.op, digest = excluded.digest
 )
 UPDATE sync_request SET status = 200, answer = %(answer)s WHERE id = %(claim)s
 """

@@ -11,8 +11,9 @@ OF_GONE = "WHERE tenant_id = %(tenant)s AND collection = 'notes' AND row_id = %(
 NOTE = "WHERE tenant_id = %(tenant)s AND id = %(note)s"
 OF_TENANT = "WHERE tenant_id = %(tenant)s"
 MORE_ENTRIES = (
-    "INSERT INTO sync_entry (tenant_id, scope, collection, row_id, seq, op) SELECT tenant_id, "
-    "'elsewhere', collection, row_id, seq"
+    "INSERT INTO sync_entry (tenant_id, scope, collection, row_id, seq, digest, bucket, op) SELECT "
+    "tenant_id, 'elsewhere', collection, row_id, seq, digest, "
+    "get_byte(sha256(convert_to(row_id, 'UTF8')), 0)"
 )
 EDIT = "edit the note"  # the commonest remedy, in place of SQL
 
@@ -232,8 +233,10 @@ FAULTS = {
         row="notes/gone",
         mend=(
             (
-                "INSERT INTO sync_entry (tenant_id, scope, collection, row_id, seq, op) SELECT "
-                f"tenant_id, unnest(scopes), collection, row_id, seq, op FROM sync_change {OF_GONE} "
+                "INSERT INTO sync_entry (tenant_id, scope, collection, row_id, seq, op, digest, "
+                "bucket) SELECT tenant_id, unnest(scopes), collection, row_id, seq, op, digest, "
+                "get_byte(sha256(convert_to(row_id, 'UTF8')), 0) "
+                f"FROM sync_change {OF_GONE} "
                 "ON CONFLICT DO NOTHING"
             ),
         ),
@@ -267,8 +270,8 @@ FAULTS = {
     "entry of no row": Fault(
         plant=(
             (
-                "INSERT INTO sync_entry (tenant_id, scope, collection, row_id, seq, op) "
-                "VALUES (%(tenant)s, 'tenant', 'notes', 'nobody', 1, 'upsert')"
+                "INSERT INTO sync_entry (tenant_id, scope, collection, row_id, seq, op, digest, "
+                "bucket) VALUES (%(tenant)s, 'tenant', 'notes', 'nobody', 1, 'upsert', 0, 0)"
             ),
         ),
         what=Kind.ENTRY_WITHOUT_CHANGE,
@@ -278,8 +281,8 @@ FAULTS = {
     "exit of no row": Fault(
         plant=(
             (
-                "INSERT INTO sync_entry (tenant_id, scope, collection, row_id, seq, op) "
-                "VALUES (%(tenant)s, 'tenant', 'notes', 'nobody', 10000, 'scope_exit')"
+                "INSERT INTO sync_entry (tenant_id, scope, collection, row_id, seq, op, digest, "
+                "bucket) VALUES (%(tenant)s, 'tenant', 'notes', 'nobody', 10000, 'scope_exit', 0, 0)"
             ),
         ),
         what=Kind.ENTRY_WITHOUT_CHANGE,

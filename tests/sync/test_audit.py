@@ -50,13 +50,13 @@ def hand(wales: World, ids: dict[str, str]) -> Hand:
         | {
             "tenant": wales.tenant.pk,
             "first": wales.cardiff,
-            "no_payload": digest(None, 1),
-            "no_payload_at_0": digest(None, 0),
-            "no_payload_at_2": digest(None, 2),
-            "digest_of_0": digest(payload.encode(), 0),
-            "digest_of_7": digest(payload.encode(), 7),
-            "digest_of_brace": digest(b"{", 1),
-            "digest_of_number": digest(b"7", 1),
+            "no_payload": digest(ids["note"], 1, None),
+            "no_payload_at_0": digest(ids["gone"], 0, None),
+            "no_payload_at_2": digest(ids["gone"], 2, None),
+            "digest_of_0": digest(ids["note"], 0, payload.encode()),
+            "digest_of_7": digest(ids["note"], 7, payload.encode()),
+            "digest_of_brace": digest(ids["note"], 1, b"{"),
+            "digest_of_number": digest(ids["note"], 1, b"7"),
         }
     )
 
