@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from django.utils.module_loading import import_string
@@ -13,6 +14,10 @@ from sync.types import Actor
 
 def actor_of(request: Request) -> Actor:
     """Return the actor behind `request`, as the database has them now."""
-    resolve: Any = import_string(sync_settings().actor_resolver)
-    actor: Actor = resolve(request)
+    actor: Actor = _find(sync_settings().actor_resolver)(request)
     return actor
+
+
+@functools.cache
+def _find(dotted_path: str) -> Any:
+    return import_string(dotted_path)
