@@ -38,14 +38,14 @@ RETURNING head - %(rows)s
 
 _FILL: Final[LiteralString] = """
 WITH row AS (
-    SELECT n, %(base)s + n AS seq,
+    SELECT %(base)s + number.n AS seq,
         left(at, 8) || '-' || right(at, 4) || '-7' || substr(gen_random_uuid()::text, 16) AS id,
-        '{"number":"WO-' || lpad(n::text, 7, '0') || '",' || t.text AS payload,
-        ARRAY['territory:' || (%(territories)s::text[])[1 + n %% cardinality(%(territories)s)]]
+        '{"number":"WO-' || lpad(number.n::text, 7, '0') || '",' || t.text AS payload,
+        ARRAY['territory:' || (%(territories)s::text[])[1 + number.n %% %(dealt_to)s]]
             || CASE WHEN t.is_mine THEN ARRAY['user:' || %(user)s::text] END AS scopes
-    FROM generate_series(%(first)s::int, %(last)s::int) AS n
-    CROSS JOIN LATERAL (SELECT lpad(to_hex(%(epoch_ms)s + n), 12, '0') AS at) AS time
-    JOIN bench_text AS t ON t.n = n %% %(texts)s
+    FROM generate_series(%(first)s::int, %(last)s::int) AS number(n)
+    CROSS JOIN LATERAL (SELECT lpad(to_hex(%(epoch_ms)s + number.n), 12, '0') AS at) AS time
+    JOIN bench_text AS t ON t.n = number.n %% %(texts)s
 ), changed AS (
     INSERT INTO sync_change (tenant_id, collection, row_id, seq, op, version, payload, digest,
                              scopes, device_id, changed_at)
@@ -124,6 +124,7 @@ def fill(
         "tenant": sender.tenant,
         "user": sender.user,
         "territories": list(sender.territories),
+        "dealt_to": len(sender.territories),
         "base": base,
         "texts": texts,
         "epoch_ms": EPOCH_MS,

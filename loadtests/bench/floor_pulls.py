@@ -180,7 +180,7 @@ async def _read(
         "until": window.until,
         "live_until": window.live_until,
         "limit": asked.limit,
-        "few": _few(asked, sight, window),
+        **_looks(asked, sight, window),
         "border": border,
     }
     cursor = await connection.execute(sql.PAGE, given, binary=True)
@@ -194,13 +194,13 @@ async def _read(
     return changes or b"", dataclasses.replace(window, after=reached)
 
 
-def _few(asked: Asked, sight: Sight, window: Window) -> int:
-    """Return how many seqs of each scope to look at for the end of a page."""
+def _looks(asked: Asked, sight: Sight, window: Window) -> dict[str, int]:
+    """Return how many seqs of each scope to look at for the end of a page; 0 for none."""
     if window.until - window.after <= asked.limit:
-        return 0  # seqs are dense: it is a page, or less
-    if len(sight.scopes) <= FEW_SCOPES:
-        return asked.limit
-    return 2 * asked.limit // len(sight.scopes) + 16
+        return {"few": 0, "many": 0}  # seqs are dense: it is a page, or less
+    scopes = len(sight.scopes)
+    few = 0 if scopes <= FEW_SCOPES else 2 * asked.limit // scopes + 16
+    return {"few": few, "many": asked.limit}
 
 
 def _make_packer(encoding: str) -> tuple[Packer | None, int]:
