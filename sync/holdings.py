@@ -10,10 +10,13 @@ the tables of the log and writes nothing.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import connection
+
+from sync.pages import OF_LINES, UPSERT
+from sync.scope_set import ScopeSet
+from sync.types import Actor
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -36,26 +39,16 @@ SELECT news.is_there, b.* FROM (
 ) AS b ON true
 ORDER BY b.collection, b.bucket
 """
-# The inner LIMIT keeps each row an index look-up, whatever the statistics of the table say.
-_ROWS = """
+_ROWS = f"""
 WITH line AS (
-    SELECT DISTINCT row_id FROM sync_entry
+    SELECT DISTINCT collection, row_id FROM sync_entry
     WHERE tenant_id = %(tenant)s AND scope = ANY(%(scopes)s::text[])
         AND collection = %(collection)s AND row_id > %(after)s
         AND op = 'upsert' AND bucket = %(bucket)s
     ORDER BY row_id LIMIT %(limit)s
 )
-SELECT '{"op":"upsert","collection":' || to_json(%(collection)s::text)
-    || ',"id":' || to_json(line.row_id) || ',"version":' || c.version
-    || CASE WHEN c.device_id = %(device)s THEN ',"own":true' ELSE ',"own":false' END
-    || ',"data":' || c.payload || '}'
-FROM line LEFT JOIN LATERAL (
-    SELECT version, payload, device_id FROM sync_change
-    WHERE tenant_id = %(tenant)s AND collection = %(collection)s AND row_id = line.row_id
-    LIMIT 1
-) AS c ON true
-ORDER BY line.row_id
-"""
+SELECT {UPSERT} {OF_LINES} ORDER BY line.row_id
+"""  # noqa: S608  # constants
 
 
 class Sum(NamedTuple):
@@ -87,17 +80,15 @@ class Bucket:
     limit: int
 
 
-def read_sums(
-    tenant_id: UUID, scopes: Iterable[str], collections: Collection[str], *, news_after: int | None
-) -> Sums:
-    """Return the sums of the live rows in `scopes`, each row once, in one pass over the entries.
+def read_sums(tenant_id: UUID, what: ScopeSet, *, news_after: int | None) -> Sums:
+    """Return the sums of the live rows that `what` sees, each row once, in one pass over entries.
 
-    `collections` narrows it; empty means all. Without `news_after` there is no news.
+    Without `news_after` there is no news.
     """
     parameters: dict[str, Any] = {
         "tenant": tenant_id,
-        "scopes": sorted(scopes),
-        "collections": sorted(collections) or None,
+        "scopes": sorted(what.scopes),
+        "collections": None if what.collections is None else sorted(what.collections),
         "after": news_after,
     }
     buckets: dict[str, dict[int, Sum]] = {}
@@ -110,21 +101,19 @@ def read_sums(
     return Sums(buckets=buckets, has_news=has_news)
 
 
-def read_rows(
-    tenant_id: UUID, scopes: Iterable[str], bucket: Bucket, device_id: UUID | None
-) -> tuple[list[str], bool]:
-    """Return the live rows of `bucket` in `scopes` as upserts in JSON, and whether there are more.
+def read_rows(actor: Actor, bucket: Bucket) -> tuple[list[str], bool]:
+    """Return the live rows of `bucket` that `actor` sees, and whether there are more.
 
-    In order of their ids, as the database compares them.
+    As upserts in JSON, in order of their ids as the database compares them.
     """
     parameters: dict[str, Any] = {
-        "tenant": tenant_id,
-        "scopes": sorted(scopes),
+        "tenant": actor.tenant_id,
+        "device": actor.device_id,
+        "scopes": sorted(actor.scopes),
         "collection": bucket.collection,
         "bucket": bucket.number,
         "after": bucket.after,
         "limit": bucket.limit + 1,
-        "device": device_id,
     }
     with connection.cursor() as cursor:
         cursor.execute(_ROWS, parameters)

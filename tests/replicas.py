@@ -27,7 +27,8 @@ class Row(NamedTuple):
     data: bytes
 
 
-class Sum(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Sum:
     """What a digest says of some rows."""
 
     count: int

@@ -5,19 +5,16 @@ from __future__ import annotations
 from typing import Final
 
 from django.http import HttpResponse, HttpResponseNotModified
-from django.utils.http import parse_etags
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from sync import clock, digests
-from sync.api import serializers as shapes
+from sync.api import answers, compression, serializers as shapes
 from sync.api.actor import actor_of
 from sync.api.parameters import parse_bucket, parse_collections, parse_limit, parse_row_id
 
-_JSON: Final = "application/json"
 _PROBLEM: Final = "application/problem+json"
-_CACHING: Final = "private, no-cache"
 
 
 class DigestView(APIView):
@@ -46,16 +43,14 @@ class DigestView(APIView):
             actor_of(request),
             cursor=query.get("cursor") or None,
             collections=parse_collections(query.get("collections")),
-            known_etags=parse_etags(request.headers.get("If-None-Match", "")),
+            is_known=lambda etag: answers.is_known(etag, request.headers.get("If-None-Match", "")),
             now=clock.utc_now(),
         )
         response = (
-            HttpResponseNotModified()
-            if digest.body is None
-            else HttpResponse(digest.body, content_type=_JSON)
+            HttpResponseNotModified() if digest.body is None else _answer(request, digest.body)
         )
         response["ETag"] = digest.etag
-        response["Cache-Control"] = _CACHING
+        answers.let_device_keep(response)
         return response
 
 
@@ -83,4 +78,11 @@ class RowsView(APIView):
             limit=parse_limit(query.get("limit")),
             now=clock.utc_now(),
         )
-        return HttpResponse(rows, content_type=_JSON, headers={"Cache-Control": _CACHING})
+        response = _answer(request, rows)
+        answers.let_device_keep(response)
+        return response
+
+
+def _answer(request: Request, body: bytes) -> HttpResponse:
+    accepted = request.headers.get("Accept-Encoding", "")
+    return answers.pack(body, compression.choose_encoding(accepted))
