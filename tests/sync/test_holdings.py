@@ -14,7 +14,7 @@ from sync import holdings
 from sync.scope_set import ScopeSet
 
 TENANT, OTHER = uuid.UUID(int=1), uuid.UUID(int=2)
-SCOPES, ROWS_EACH = 400, 50  # of a tenant, and of each of its scopes
+SCOPES, ROWS_EACH = 1_000, 20  # of a tenant, and of each of its scopes
 INDEXED = {"Index Scan", "Index Only Scan", "Bitmap Index Scan", "Bitmap Heap Scan"}
 # Every fifth row is in two scopes, every tenth has been deleted.
 _FILL = """
@@ -66,7 +66,7 @@ def explain(scopes: list[str], mode: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
 @pytest.mark.parametrize("count", [1, 100])
 def test_sums_touch_the_scopes_of_the_device_alone(filled: None, count: int, mode: str) -> None:
-    """A range of an index each: what lies in 300 other scopes, or with others, costs nothing."""
+    """A range of an index each: what lies in 900 other scopes, or with others, costs nothing."""
     held = [f"territory:{n}" for n in range(count)]
     with connection.cursor() as cursor:
         cursor.execute(
@@ -82,8 +82,9 @@ def test_sums_touch_the_scopes_of_the_device_alone(filled: None, count: int, mod
         condition = node.get("Index Cond") or node["Recheck Cond"]
         assert "tenant_id = " in condition
         assert "(scope = ANY" in condition.replace("(scope)::text", "scope")
-        read = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
-        assert read * node["Actual Loops"] <= entries
+        if node["Node Type"] != "Bitmap Index Scan":  # counts what rolled back tests left, too
+            read = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
+            assert read * node["Actual Loops"] <= entries
 
 
 def test_sums_are_those_of_rows_counted_one_by_one(filled: None) -> None:
@@ -104,7 +105,7 @@ def test_sums_are_those_of_rows_counted_one_by_one(filled: None) -> None:
     sums = holdings.read_sums(TENANT, ScopeSet(frozenset(held)), news_after=None)
 
     assert sums == holdings.Sums(buckets=expected, has_news=False)
-    assert len(rows) > 4_000
+    assert len(rows) > 1_500
 
 
 def test_sums_of_one_collection_are_its_part_of_all(filled: None) -> None:
