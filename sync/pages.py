@@ -45,7 +45,8 @@ rough AS MATERIALIZED (
 )
 """  # noqa: S608  # constants, here and below
 _NAMES = "to_json(line.collection) || ',\"id\":' || to_json(line.row_id)"
-_UPSERT = f"""
+# Of a `line` of entries and its change `c`; `device` is who asks.
+UPSERT: Final = f"""
 '{{"op":"upsert","collection":' || {_NAMES} || ',"version":' || c.version
     || CASE WHEN c.device_id = %(device)s THEN ',"own":true' ELSE ',"own":false' END
     || ',"data":' || c.payload || '}}'
@@ -53,7 +54,7 @@ _UPSERT = f"""
 _DELETE = f"""'{{"op":"delete","collection":' || {_NAMES} || ',"version":' || c.version || '}}'"""
 _EXIT = f"""'{{"op":"scope_exit","collection":' || {_NAMES} || '}}'"""
 # The inner LIMIT keeps each row an index look-up, whatever the statistics of the table say.
-_OF_LINES = """
+OF_LINES: Final = """
 FROM line LEFT JOIN LATERAL (
     SELECT op, version, scopes, payload, device_id FROM sync_change
     WHERE tenant_id = %(tenant)s AND collection = line.collection AND row_id = line.row_id
@@ -71,11 +72,11 @@ WITH {_ENDS}, line AS MATERIALIZED (
 SELECT string_agg(json, %(border)s), count(json), count(*), max(seq), (SELECT seq FROM page)
 FROM (
     SELECT line.seq, CASE
-        WHEN line.op = 'upsert' THEN {_UPSERT}
+        WHEN line.op = 'upsert' THEN {UPSERT}
         WHEN line.seq <= %(live_until)s THEN NULL
         WHEN line.op = 'delete' THEN {_DELETE}
         ELSE {_EXIT}
-    END AS json {_OF_LINES} ORDER BY line.seq
+    END AS json {OF_LINES} ORDER BY line.seq
 ) AS told
 """  # noqa: S608
 # A row that the device may see all the same is left out; what left the scope or was deleted before
@@ -98,7 +99,7 @@ FROM (
             %(to_collections)s::text[] IS NULL
             OR line.collection = ANY(%(to_collections)s::text[])) THEN NULL
         ELSE {_EXIT}
-    END AS json {_OF_LINES}
+    END AS json {OF_LINES}
 ) AS told
 """  # noqa: S608
 

@@ -16,6 +16,7 @@ from backend.demo.device import Device, Ledger
 from backend.demo.fleet import drain, everywhere
 from backend.demo.stage import FAULTS, Stage
 from backend.demo.voice import Voice
+from sync.clock import utc_now
 from sync.types import RowKey
 
 SHARED_ROWS = 40  # work orders that several devices edit
@@ -91,6 +92,7 @@ def _prove(stage: Stage, devices: list[Device], edits_before: int) -> list[str]:
         }
         replica = proof.Replica(name=device.username, scopes=technician.scopes, rows=rows)
         differences += proof.check_replica(replica, truth)
+        differences += proof.check_digest(replica, truth, stage.tenant_id, utc_now())
     differences += proof.check_outboxes((d.username, d.client.status()) for d in devices)
     differences += proof.check_accounts(
         made=sum(device.ledger.made for device in devices),
