@@ -61,13 +61,18 @@ FROM line LEFT JOIN LATERAL (
     LIMIT 1
 ) AS c ON true
 """
+# Scope by scope: all at once, on tables without statistics, they were looked up in another index.
 _PAGE = f"""
 WITH {_ENDS}, line AS MATERIALIZED (
-    SELECT DISTINCT ON (seq) seq, op, collection, row_id FROM sync_entry
-    WHERE tenant_id = %(tenant)s AND scope = ANY(%(scopes)s::text[])
-        AND seq > %(after)s AND seq <= (SELECT seq FROM page)
-        AND (%(collections)s::text[] IS NULL OR collection = ANY(%(collections)s::text[]))
-    ORDER BY seq LIMIT %(limit)s
+    SELECT DISTINCT ON (e.seq) e.* FROM unnest(%(scopes)s::text[]) AS held(scope)
+    CROSS JOIN LATERAL (
+        SELECT seq, op, collection, row_id FROM sync_entry
+        WHERE tenant_id = %(tenant)s AND scope = held.scope
+            AND seq > %(after)s AND seq <= (SELECT seq FROM page)
+            AND (%(collections)s::text[] IS NULL OR collection = ANY(%(collections)s::text[]))
+        ORDER BY seq LIMIT %(limit)s
+    ) AS e
+    ORDER BY e.seq LIMIT %(limit)s
 )
 SELECT string_agg(json, %(border)s), count(json), count(*), max(seq), (SELECT seq FROM page)
 FROM (
