@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
+from django.db import connection
 
 from sync.registry import ranked_collections
 
@@ -13,12 +13,12 @@ from sync.registry import ranked_collections
 @register(Tags.database)
 def check_database(**_: Any) -> list[CheckMessage]:
     """The server's database is PostgreSQL: others ignore row locks in silence."""
-    engine = settings.DATABASES["default"]["ENGINE"]
-    if engine.endswith("postgresql"):
+    vendor = connection.vendor  # of whatever backend is built on Django's
+    if vendor == "postgresql":
         return []
     return [
         Error(
-            f"Fieldsync needs PostgreSQL 15 or newer, not {engine}.",
+            f"Fieldsync needs PostgreSQL 15 or newer, not {vendor}.",
             hint="Set DATABASE_URL=postgresql://…; SQLite ignores row locks in silence.",
             id="sync.E001",
         )

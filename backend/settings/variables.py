@@ -273,7 +273,8 @@ class Reader:
             if not parsed.get("NAME"):
                 problem = "names no database"
                 raise ValueError(problem)
-            return {**parsed, "OPTIONS": {**DATABASE_OPTIONS, **parsed.get("OPTIONS", {})}}
+            options = {**DATABASE_OPTIONS, **parsed.get("OPTIONS", {})}
+            return {**parsed, "ENGINE": "backend.postgres", "OPTIONS": options}
 
         return self._read(name, Stage.PRODUCTION, parse, {})
 
