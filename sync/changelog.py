@@ -80,7 +80,7 @@ WITH bump AS (
         FROM given
     ) AS line
     ON CONFLICT (tenant_id, scope, collection, row_id) DO UPDATE SET
-        seq = excluded.seq, op = excluded.op, digest = excluded.digest
+        seq = excluded.seq, op = excluded.op, digest = excluded.digest, bucket = excluded.bucket
 )
 SELECT (SELECT count(*) FROM changed) FROM bump
 """  # a payload of type json is taken over as it stands, byte for byte

@@ -85,8 +85,8 @@ def pull(
         CursorInvalid, ParameterInvalid: the request is wrong.
         CursorExpired, EpochChanged: forget the cursor and pull afresh.
     """
-    page_rows = _page_rows(limit)
-    _check_collections(collections)
+    rows_left = page_rows(limit)
+    check_collections(collections)
     key = sync_settings().cursor_key
     given = parse_cursor(cursor, key, actor.tenant_id) if cursor else None
     stream = changelog.read_stream(actor.tenant_id)
@@ -95,10 +95,10 @@ def pull(
     parts: list[str] = []
     told = 0
     for _ in range(STEPS_MAX):
-        if page_rows <= 0 or reading.is_done(place):
+        if rows_left <= 0 or reading.is_done(place):
             break
-        lines, place = _STEPS[place.phase](reading, place, page_rows)
-        page_rows -= lines.scanned
+        lines, place = _STEPS[place.phase](reading, place, rows_left)
+        rows_left -= lines.scanned
         told += lines.told
         parts += [lines.json] if lines.json else []
     return Page(
@@ -111,7 +111,12 @@ def pull(
     )
 
 
-def _page_rows(limit: int | None) -> int:
+def page_rows(limit: int | None) -> int:
+    """Return how many rows a page that is asked for with `limit` may have.
+
+    Raises:
+        ParameterInvalid: it is out of bounds.
+    """
     limits = sync_settings()
     if limit is None:
         return limits.pull_page_rows_default
@@ -120,7 +125,8 @@ def _page_rows(limit: int | None) -> int:
     return limit
 
 
-def _check_collections(collections: Sized[str]) -> None:
+def check_collections(collections: Sized[str]) -> None:
+    """Raise `ParameterInvalid` unless all of them are registered."""
     for name in collections:
         if name not in ranked_collections():
             raise ParameterInvalid("collections", f"there is no collection {name!r}")
@@ -142,7 +148,7 @@ def _open(
         pages.remember(actor.tenant_id, [to])
         place = Cursor(epoch=stream.epoch.bytes, to=to.digest, seq=0, live_until=stream.head)
         return reading(to, to), place
-    _check_place(given, stream)
+    check_place(given, stream)
     if given.to == to.digest and given.phase is Phase.FEED:
         return reading(to, to), given
     held, known = _recall(actor, given)
@@ -162,7 +168,7 @@ def _open(
     return reading(held, known), place
 
 
-def _check_place(given: Cursor, stream: changelog.StreamState) -> None:
+def check_place(given: Cursor, stream: changelog.StreamState) -> None:
     """Raise unless the feed can go on from `given` without a hole."""
     if given.epoch != stream.epoch.bytes or given.seq > stream.head:
         raise EpochChanged

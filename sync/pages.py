@@ -25,30 +25,28 @@ if TYPE_CHECKING:
 
 FEW_SCOPES: Final = 4  # so many are simply looked through, a page of each
 
-# Where the page ends is found first, among the first `few` seqs of each scope, in the index alone:
-# the n-th seq of a part never comes before the n-th of all. So what is then read, sorted and
-# rendered is a page, however much lies behind it. (Scopes merged in one go would be sorted as a
-# whole, for every page anew.) If the parts are too small, those that have more are asked again.
-_OF_SCOPE = """
-    SELECT seq FROM sync_entry WHERE tenant_id = %(tenant)s AND scope = held.scope
-        AND seq > %(after)s AND seq <= %(until)s ORDER BY seq
+# Where the page ends is found first, in the index alone: the n-th seq of a part never comes before
+# the n-th of all. A rough end from the first `few` of each scope, then the end from the first
+# `many` before that; and what is read, sorted and rendered is a page, however much lies behind it,
+# also where one scope has nearly all. (Scopes merged in one go would be sorted whole, each time.)
+_NTH = """
+    SELECT DISTINCT e.seq FROM unnest(%(scopes)s::text[]) AS held(scope)
+    CROSS JOIN LATERAL (
+        SELECT seq FROM sync_entry WHERE tenant_id = %(tenant)s AND scope = held.scope
+            AND seq > %(after)s AND seq <= {until} ORDER BY seq LIMIT {first}) AS e
+    ORDER BY e.seq OFFSET %(limit)s - 1 LIMIT 1
 """
-_BOUND = f"""
-WITH first AS MATERIALIZED (
-    SELECT held.scope, e.seq FROM unnest(%(scopes)s::text[]) AS held(scope)
-    CROSS JOIN LATERAL ({_OF_SCOPE} LIMIT %(few)s) AS e
-), bound AS MATERIALIZED (
-    SELECT coalesce(
-        (SELECT DISTINCT seq FROM first ORDER BY seq OFFSET %(limit)s - 1 LIMIT 1),
-        (SELECT DISTINCT e.seq FROM (
-            SELECT scope FROM first GROUP BY scope HAVING count(*) = %(few)s) AS held
-        CROSS JOIN LATERAL ({_OF_SCOPE} LIMIT %(limit)s) AS e
-        ORDER BY e.seq OFFSET %(limit)s - 1 LIMIT 1),
+_ENDS = f"""
+rough AS MATERIALIZED (
+    SELECT coalesce(({_NTH.format(until="%(until)s", first="%(few)s")}), %(until)s) AS seq
+), page AS MATERIALIZED (
+    SELECT coalesce(({_NTH.format(until="(SELECT seq FROM rough)", first="%(many)s")}),
         %(until)s) AS seq
 )
 """  # noqa: S608  # constants, here and below
 _NAMES = "to_json(line.collection) || ',\"id\":' || to_json(line.row_id)"
-_UPSERT = f"""
+# Of a `line` of entries and its change `c`; `device` is who asks.
+UPSERT: Final = f"""
 '{{"op":"upsert","collection":' || {_NAMES} || ',"version":' || c.version
     || CASE WHEN c.device_id = %(device)s THEN ',"own":true' ELSE ',"own":false' END
     || ',"data":' || c.payload || '}}'
@@ -56,28 +54,29 @@ _UPSERT = f"""
 _DELETE = f"""'{{"op":"delete","collection":' || {_NAMES} || ',"version":' || c.version || '}}'"""
 _EXIT = f"""'{{"op":"scope_exit","collection":' || {_NAMES} || '}}'"""
 # The inner LIMIT keeps each row an index look-up, whatever the statistics of the table say.
-_OF_LINES = """
+OF_LINES: Final = """
 FROM line LEFT JOIN LATERAL (
     SELECT op, version, scopes, payload, device_id FROM sync_change
     WHERE tenant_id = %(tenant)s AND collection = line.collection AND row_id = line.row_id
     LIMIT 1
 ) AS c ON true
 """
-_PAGE = f"""{_BOUND}, line AS MATERIALIZED (
+_PAGE = f"""
+WITH {_ENDS}, line AS MATERIALIZED (
     SELECT DISTINCT ON (seq) seq, op, collection, row_id FROM sync_entry
     WHERE tenant_id = %(tenant)s AND scope = ANY(%(scopes)s::text[])
-        AND seq > %(after)s AND seq <= (SELECT seq FROM bound)
+        AND seq > %(after)s AND seq <= (SELECT seq FROM page)
         AND (%(collections)s::text[] IS NULL OR collection = ANY(%(collections)s::text[]))
     ORDER BY seq LIMIT %(limit)s
 )
-SELECT string_agg(json, %(border)s), count(json), count(*), max(seq), (SELECT seq FROM bound)
+SELECT string_agg(json, %(border)s), count(json), count(*), max(seq), (SELECT seq FROM page)
 FROM (
     SELECT line.seq, CASE
-        WHEN line.op = 'upsert' THEN {_UPSERT}
+        WHEN line.op = 'upsert' THEN {UPSERT}
         WHEN line.seq <= %(live_until)s THEN NULL
         WHEN line.op = 'delete' THEN {_DELETE}
         ELSE {_EXIT}
-    END AS json {_OF_LINES} ORDER BY line.seq
+    END AS json {OF_LINES} ORDER BY line.seq
 ) AS told
 """  # noqa: S608
 # A row that the device may see all the same is left out; what left the scope or was deleted before
@@ -100,7 +99,7 @@ FROM (
             %(to_collections)s::text[] IS NULL
             OR line.collection = ANY(%(to_collections)s::text[])) THEN NULL
         ELSE {_EXIT}
-    END AS json {_OF_LINES}
+    END AS json {OF_LINES}
 ) AS told
 """  # noqa: S608
 
@@ -158,8 +157,7 @@ def read_page(actor: Actor, what: Slice, window: Window, *, border: str) -> Line
         "until": window.until,
         "live_until": window.live_until,
         "limit": window.limit,
-        "few": _few(window, len(what.scopes)),
-    }
+    } | _looks(window, len(what.scopes))
     with connection.cursor() as cursor:
         cursor.execute(_PAGE, parameters)
         json, told, scanned, last, bound = cursor.fetchone()
@@ -220,13 +218,12 @@ def recall(tenant_id: UUID, digests: Iterable[bytes]) -> dict[bytes, ScopeSet]:
         }
 
 
-def _few(window: Window, scopes: int) -> int:
-    """Return how many seqs of each scope to look at for the end of a page."""
+def _looks(window: Window, scopes: int) -> dict[str, int]:
+    """Return how much of each scope to look at for the end of a page; 0 for not at all."""
     if window.until - window.after <= window.limit:
-        return 0  # seqs are dense: it is a page, or less
-    if scopes <= FEW_SCOPES:
-        return window.limit
-    return 2 * window.limit // scopes + 16
+        return {"few": 0, "many": 0}  # seqs are dense: it is a page, or less
+    few = 0 if scopes <= FEW_SCOPES else 2 * window.limit // scopes + 16
+    return {"few": few, "many": window.limit}
 
 
 def _listed(names: frozenset[str] | None) -> list[str] | None:

@@ -17,6 +17,7 @@ from backend.demo.device import Device, Ledger
 from backend.demo.fleet import drain, everywhere
 from backend.demo.stage import FAULTS, Stage
 from backend.demo.voice import Voice
+from sync.clock import utc_now
 from sync.types import RowKey
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ def _prove(
         }
         replica = proof.Replica(name=device.username, scopes=scopes[device.username], rows=rows)
         differences += proof.check_replica(replica, truth)
+        differences += proof.check_digest(replica, truth, stage.tenant_id, utc_now())
     differences += proof.check_outboxes((d.username, d.client.status()) for d in devices)
     differences += proof.check_refusals(
         (d.username, d.ledger.outcomes, d.ledger.resolved, d.client.issues()) for d in devices

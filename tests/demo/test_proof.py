@@ -7,11 +7,13 @@ from collections import Counter
 from types import SimpleNamespace
 
 import pytest
+from django.db import transaction
 
 from backend.demo import proof
-from sync.models import ChangeRow, Stream
+from sync.clock import utc_now
+from sync.models import ChangeRow, Entry, Stream
 from sync.types import RowKey, RowState
-from tests.phones import World, create, make_world, update
+from tests.phones import World, create, make_world, new_id, update
 
 KEY, OTHER = RowKey("sites", "a"), RowKey("sites", "b")
 TRUTH = {
@@ -103,6 +105,40 @@ def test_refused_work_that_is_nowhere_is_found(
 @pytest.fixture
 def wales(db: None) -> World:
     return make_world("wales")
+
+
+def test_digest_of_the_server_is_compared_with_the_tables(wales: World) -> None:
+    """Byte for byte, in every bucket: rows lost, altered, doubled or shown to somebody else."""
+    phone = wales.hire()
+    tasks = [{"id": new_id(), "position": n, "text": "ä \u2028"} for n in range(2)]
+    order = create("work_orders", **wales.order(assignee=str(phone.user_id), tasks=tasks))
+    note = create("notes", work_order=order["id"], text="rust")
+    phone.push(order, note)
+    phone.push(update("work_orders", order["id"], 1, title="b", scheduled_at="2026-01-01T00:00Z"))
+    truth = proof.read_truth(wales.tenant.pk)
+    scopes = {"tenant", f"user:{phone.user_id}", f"territory:{wales.cardiff}"}
+    replica = proof.Replica(name="tess", scopes=frozenset(scopes), rows={})
+
+    def differences() -> list[str]:
+        return list(proof.check_digest(replica, truth, wales.tenant.pk, utc_now()))
+
+    assert differences() == []
+    entries = Entry.objects.filter(row_id=note["id"])
+    for spoil in ({"digest": 1}, {"op": "delete"}):
+        with transaction.atomic():
+            entries.update(**spoil)
+            (found,) = differences()
+            assert "another digest of notes" in found
+            transaction.set_rollback(True)
+    with transaction.atomic():
+        entries.update(bucket=(entries[0].bucket + 1) % 256)
+        assert len(differences()) == 2
+        transaction.set_rollback(True)
+    Entry.objects.create(
+        tenant_id=wales.tenant.pk, scope="tenant", collection="sites", row_id=wales.other_site,
+        seq=10_000, op="upsert", digest=2, bucket=0,
+    )  # fmt: skip
+    assert len(differences()) == 1
 
 
 def test_proof_reads_the_tables_and_not_the_feed(wales: World) -> None:
