@@ -112,7 +112,7 @@ def _prove(
         }
         replica = proof.Replica(name=device.username, scopes=scopes[device.username], rows=rows)
         differences += proof.check_replica(replica, truth)
-        differences += proof.check_digest(replica, truth, stage.tenant_id, utc_now())
+        differences += proof.check_digest(replica, truth, tenant_id, utc_now())
     differences += proof.check_outboxes((d.username, d.client.status()) for d in devices)
     differences += proof.check_refusals(
         (d.username, d.ledger.outcomes, d.ledger.resolved, d.client.issues()) for d in devices
