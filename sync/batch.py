@@ -97,7 +97,7 @@ def log(actor: Actor, carried: Carried, now: datetime.datetime) -> None:
     changes = scopes.changes_of(writes, facts, _find_resting(actor, writes, facts))
     is_move = scopes.is_move(changes, facts)
     if is_move:
-        changes += scopes.descendants(actor.tenant_id, changes, facts)
+        changes = scopes.with_descendants(actor.tenant_id, changes, facts)
     if not _append(actor, changes, facts, now, is_move=is_move):
         message = "scopes moved under the stream's lock"
         raise AssertionError(message)
