@@ -8,6 +8,7 @@ change that was still to become visible.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection as Sized
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,16 @@ if TYPE_CHECKING:
     import datetime
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A page as it is answered; `head` is how far the feed went when it was read."""
+
+    body: bytes
+    head: int
+    is_empty: bool
+    has_more: bool
+
+
 def pull(
     actor: Actor,
     *,
@@ -29,8 +40,8 @@ def pull(
     limit: int | None,
     collections: Sized[str],
     now: datetime.datetime,
-) -> bytes:
-    """Return the next page for `actor` as JSON; without `cursor`, the first of a first sync.
+) -> Page:
+    """Return the next page for `actor`; without `cursor`, the first of a first sync.
 
     `collections` narrows the feed; empty means all. A cursor continues the same set only.
 
@@ -61,12 +72,12 @@ def pull(
         seq=reached,
         live_until=place.live_until,
     )
-    return wire.render_page(
-        [c for c in page if c.op is ChangeOp.UPSERT or c.seq > place.live_until],
-        cursor=render_cursor(following, key),
-        has_more=reached < stream.head,
-        now=now,
+    shown = [c for c in page if c.op is ChangeOp.UPSERT or c.seq > place.live_until]
+    has_more = reached < stream.head
+    body = wire.render_page(
+        shown, cursor=render_cursor(following, key), has_more=has_more, now=now
     )
+    return Page(body=body, head=stream.head, is_empty=not shown, has_more=has_more)
 
 
 def _page_rows(limit: int | None) -> int:

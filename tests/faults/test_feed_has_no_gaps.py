@@ -97,7 +97,7 @@ def test_readers_see_every_change_of_concurrent_writers(wales: World) -> None:
             page = feed.pull(
                 actor, cursor=place, limit=50, collections=["work_orders"], now=utc_now()
             )
-            found = wire.decode(page)
+            found = wire.decode(page.body)
             return [change["id"] for change in found["changes"]], found["cursor"]
 
         return poll
