@@ -30,6 +30,13 @@ def choose_request_id(given: str) -> str:
     return given if SANE.fullmatch(given) else str(uuid.uuid4())
 
 
+def run_as(request_id: str) -> contextvars.Context:
+    """Return a context in which log lines carry `request_id`, for what goes on after the view."""
+    context = contextvars.copy_context()
+    context.run(_current.set, request_id)
+    return context
+
+
 class RequestIdMiddleware:
     """Gives each request its id, and the answer the same."""
 

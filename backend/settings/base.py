@@ -158,6 +158,7 @@ SPECTACULAR_SETTINGS = {
 # --- serving -------------------------------------------------------------------------------
 
 WORKER_THREADS = env.number("WORKER_THREADS", minimum=1, maximum=256)
+QUEUE_MAX = env.number("QUEUE_MAX", minimum=1, maximum=100_000)
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True  # straight from the packages: nothing to collect
 WHITENOISE_AUTOREFRESH = False

@@ -136,6 +136,13 @@ VARIABLES = (
         default="8",
     ),
     Variable(
+        name="QUEUE_MAX",
+        meaning="Requests of one process that may wait for a thread; "
+        "more are answered 503 at once, to come back later.",
+        remedy="Set it to a whole number, 1 to 100000.",
+        default="100",
+    ),
+    Variable(
         name="PREPARE_STATEMENTS",
         meaning="Lets PostgreSQL plan each statement once a connection; "
         "off behind a pooler that hands out a connection per transaction and knows none of them.",

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.conf import settings
 from django.test import Client, override_settings
 
-from backend import asgi
 from backend.asgi import application
 
 if TYPE_CHECKING:
@@ -72,41 +70,6 @@ def test_asgi_entry_starts_and_stops() -> None:
         "lifespan.startup.complete",
         "lifespan.shutdown.complete",
     ]
-
-
-def test_requests_beyond_the_pool_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each thread keeps a database connection: a bound on them is a bound on those."""
-    pool, more = settings.WORKER_THREADS, 3
-    is_full, may_go, lock = threading.Event(), threading.Event(), threading.Lock()
-    inside = {"now": 0, "most": 0}
-
-    def busy(environ: object, start_response: Any) -> list[bytes]:
-        with lock:
-            inside["now"] += 1
-            inside["most"] = max(inside["most"], inside["now"])
-            if inside["now"] == pool:
-                is_full.set()
-        may_go.wait(timeout=30)
-        with lock:
-            inside["now"] -= 1
-        start_response("200 OK", [])
-        return [b""]
-
-    monkeypatch.setattr(asgi.pool, "app", busy)
-
-    async def crowd() -> list[list[Message]]:
-        done = [{"type": "http.request", "body": b"", "more_body": False}]
-        tasks = [asyncio.create_task(_call(_http("/"), done)) for _ in range(pool + more)]
-        try:
-            assert await asyncio.to_thread(is_full.wait, 30)
-        finally:
-            may_go.set()
-        return await asyncio.gather(*tasks)
-
-    answers = asyncio.run(crowd())
-
-    assert len(answers) == pool + more
-    assert inside["most"] == pool
 
 
 @pytest.fixture

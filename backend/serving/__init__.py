@@ -1,0 +1,1 @@
+"""How the project is served: from ASGI to Django's handler, in a bounded number of threads."""
