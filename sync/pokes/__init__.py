@@ -1,7 +1,7 @@
 """Pokes: whoever waits hears at once that there is something to pull. A hint, never the truth.
 
     COMMIT -> announce -> publisher ~~ line (Redis, NOTIFY) ~~> listener -> hub -> who waits
-                                                the database <--asked for heads--´
+                                                the database <--asked for heads--+
 
     message     what a poke says                     publisher   the writers' side
     lines       what it travels on                   hub         the waiters' side

@@ -3,8 +3,8 @@
     retry, poke(head now) -> [ poke: there is something to pull | ping: the line still stands ] …
 
 The first poke always comes: what a device missed while it was away only its cursor knows. The
-stream ends when the server stops, when the device may no longer pull, when newer ones of the device
-took its place, or when it is old.
+stream ends when the server stops, when the device may no longer pull, when newer ones of the
+device took its place, or when it is old.
 
 Source: the HTML standard, section 9.2 (server-sent events).
 """
