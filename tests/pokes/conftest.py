@@ -82,3 +82,8 @@ def redis_pokes(settings: Any) -> Iterator[None]:
 
 def head_of(world: World) -> int:
     return Stream.objects.get(tenant_id=world.tenant.pk).head
+
+
+@pytest.fixture
+def redis_url() -> str:
+    return os.environ["REDIS_URL"]

@@ -10,8 +10,10 @@ import dataclasses
 import http.client
 import json
 import os
+import signal
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -20,10 +22,14 @@ from urllib.parse import urlencode, urlsplit
 from django.db import connection
 
 from backend.devstack.server import Server, start_server
+from tests.faults.rig import wait_until
 from tests.phones import PULL, PUSH, Phone, canaries
 
 EVENTS = "/api/v1/sync/events"
 COMES_S_MAX = 60.0  # on a busy machine; what never comes is no matter of seconds
+WAIT_S = 60  # the longest: an answer that comes before has not waited for its end
+TOO_MANY = 503
+STOPPED = 128 + signal.SIGTERM  # as a program ends that was told to, and did so in order
 NEVER_S = 3_600.0  # a setting that is to play no part
 LINES_MAX = 1_000
 LINES = {"redis": lambda: os.environ["REDIS_URL"], "postgresql": lambda: "postgresql:"}
@@ -162,3 +168,23 @@ def pull_to_end(server: Server, phone: Phone) -> str:
         if not page["has_more"]:
             return str(cursor)
     raise AssertionError("the pages never end")
+
+
+def hold_a_pull(
+    pool: ThreadPoolExecutor, server: Server, phone: Phone, other: Phone
+) -> Future[Reply]:
+    """Return a pull of `phone` that is waiting, in a server in which one may wait.
+
+    That it does is seen by `other`, for whom no place is left.
+    """
+    cursor, of_other = pull_to_end(server, phone), pull_to_end(server, other)
+
+    def wait_long() -> Reply:
+        replies = [pull(server, phone, cursor=cursor, wait=WAIT_S)]
+        while replies[-1].status == TOO_MANY and len(replies) < LINES_MAX:
+            replies.append(pull(server, phone, cursor=cursor, wait=WAIT_S))
+        return replies[-1]
+
+    held = pool.submit(wait_long)
+    wait_until(lambda: pull(server, other, cursor=of_other, wait=1).status == TOO_MANY)
+    return held
