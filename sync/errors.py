@@ -18,8 +18,7 @@
     |- QuarantineRefused  409/422  quarantine_refused         the engine refused it again
     |- CursorGone             410  the cursor is of no use any more: pull afresh, keep the outbox
     |  |- CursorExpired            cursor_expired
-    |  |- EpochChanged             epoch_changed
-    |  `- ScopesChanged            scopes_changed
+    |  `- EpochChanged             epoch_changed
     |- Unavailable            503  temporarily_unavailable    retry: the same request again
     |- TooManyWaiting         503  too_many_waiting           retry: later
     |- EditRefused             409  edit_refused               an office write was refused
@@ -262,16 +261,6 @@ class EpochChanged(CursorGone):
 
     def __init__(self) -> None:
         super().__init__("The database was restored. Keep the outbox, and pull afresh.")
-
-
-class ScopesChanged(CursorGone):
-    """The device holds other scopes than when the cursor was made."""
-
-    code = "scopes_changed"
-    title = "The device's scopes changed"
-
-    def __init__(self) -> None:
-        super().__init__("This device sees other rows now. Keep the outbox, and pull afresh.")
 
 
 class Unavailable(SyncError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.utils.module_loading import import_string
+from rest_framework.exceptions import NotAuthenticated
 from rest_framework.request import Request
 
 from sync.conf import sync_settings
@@ -16,3 +17,16 @@ def actor_of(request: Request) -> Actor:
     resolve: Any = import_string(sync_settings().actor_resolver)
     actor: Actor = resolve(request)
     return actor
+
+
+def actor_again(request: Request) -> Actor:
+    """Return the actor behind a request that is still being answered, as they are by now.
+
+    Raises:
+        APIException: they are not let in any more.
+    """
+    again = Request(request._request)
+    again.authenticators = request.authenticators
+    if not again.user.is_authenticated:
+        raise NotAuthenticated
+    return actor_of(again)

@@ -94,10 +94,8 @@ def test_readers_see_every_change_of_concurrent_writers(wales: World) -> None:
 
     def make_poll() -> Poll:
         def poll(place: Any) -> tuple[list[str], Any]:
-            page = feed.pull(
-                actor, cursor=place, limit=50, collections=["work_orders"], now=utc_now()
-            )
-            found = wire.decode(page.body)
+            page = feed.pull(actor, cursor=place, limit=50, collections=["work_orders"])
+            found = wire.decode(page.render(utc_now()))
             return [change["id"] for change in found["changes"]], found["cursor"]
 
         return poll
