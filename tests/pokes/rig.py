@@ -12,7 +12,7 @@ import json
 import os
 import signal
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,7 +32,10 @@ TOO_MANY = 503
 STOPPED = 128 + signal.SIGTERM  # as a program ends that was told to, and did so in order
 NEVER_S = 3_600.0  # a setting that is to play no part
 LINES_MAX = 1_000
-LINES = {"redis": lambda: os.environ["REDIS_URL"], "postgresql": lambda: "postgresql:"}
+LINES: dict[str, Callable[[], str]] = {
+    "redis": lambda: os.environ["REDIS_URL"],
+    "postgresql": lambda: "postgresql:",
+}
 # Nobody looks by themselves, nothing rests: what comes, comes by a poke.
 ONLY_POKES: dict[str, Any] = {
     "POKE_POLL_S": NEVER_S,

@@ -95,7 +95,7 @@ def test_hundred_pushes_are_few_pokes(wales: World, tmp_path: Path, redis_pair: 
     """One device that writes much must not make all others pull as often."""
     _, there = redis_pair
     dora = wales.hire(Role.DISPATCHER)
-    poked = []
+    poked: list[int] = []
 
     with (
         served(tmp_path, POKE_URL="postgresql:", POKE_POLL_S=0.01, POKE_GAP_S=4) as here,
