@@ -133,16 +133,18 @@ class Reply:
         return str(self.json["code"])
 
 
-def ask(server: Server, phone: Phone, method: str, url: str, body: Any = None) -> Reply:
+def ask(
+    server: Server, phone: Phone, method: str, url: str, body: Any = None, **headers: str
+) -> Reply:
     """Send one request to that server."""
     line = http.client.HTTPConnection("127.0.0.1", server.port, timeout=COMES_S_MAX)
-    headers = {
+    own = {
         "Authorization": f"Bearer {phone.token}",
         "Idempotency-Key": str(uuid.uuid4()),
         "Content-Type": "application/json",
     }
     try:
-        line.request(method, url, json.dumps(body) if body else None, headers)
+        line.request(method, url, json.dumps(body) if body else None, own | headers)
         answer = line.getresponse()
         found = {name.lower(): value for name, value in answer.getheaders()}
         return Reply(answer.status, found, answer.read())

@@ -20,7 +20,17 @@ from sync.types import Actor
 from tests.faults.rig import wait_until
 from tests.phones import PULL, World, create
 from tests.pokes.conftest import head_of
-from tests.pokes.rig import STOPPED, WAIT_S, Watch, hold_a_pull, pull, pull_to_end, push, served
+from tests.pokes.rig import (
+    STOPPED,
+    WAIT_S,
+    Watch,
+    ask,
+    hold_a_pull,
+    pull,
+    pull_to_end,
+    push,
+    served,
+)
 
 
 @pytest.fixture
@@ -87,6 +97,17 @@ def test_end_of_the_wait_is_an_empty_page(one_place: Server, wales: World, wait:
 
     assert (reply.status, reply.json["changes"], reply.json["has_more"]) == (200, [], False)
     assert reply.json["cursor"]
+
+
+def test_end_of_the_wait_is_a_304_for_whoever_asks_so(one_place: Server, wales: World) -> None:
+    """The second time, the request has the same validator."""
+    alice = wales.hire()
+    url = f"{PULL}?cursor={pull_to_end(one_place, alice)}&wait=1"
+    etag = ask(one_place, alice, "GET", url).headers["etag"]
+
+    reply = ask(one_place, alice, "GET", url, **{"If-None-Match": etag})
+
+    assert (reply.status, reply.body, reply.headers["etag"]) == (304, b"", etag)
 
 
 def test_held_pull_of_a_phone_that_leaves_frees_its_place(
