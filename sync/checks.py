@@ -7,6 +7,7 @@ from typing import Any
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import connection
 
+from sync.pokes.lines import make_line
 from sync.registry import ranked_collections
 
 
@@ -39,3 +40,16 @@ def check_collections(**_: Any) -> list[CheckMessage]:
                 )
             )
     return found
+
+
+@register()
+def check_pokes(**_: Any) -> list[CheckMessage]:
+    """The line that pokes travel on can be made: its address is known, its client installed."""
+    try:
+        line = make_line()
+    except (ValueError, ImportError) as error:
+        hint = "Set SYNC['POKE_URL'] to a Redis URL, to 'postgresql:', or to ''."
+        return [Error(f"Pokes have no line: {error}.", hint=hint, id="sync.E003")]
+    if line is not None:
+        line.close()
+    return []

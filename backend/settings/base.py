@@ -119,7 +119,10 @@ SIMPLE_JWT = {
 
 # --- the API -------------------------------------------------------------------------------
 
-SYNC = {"ACTOR_RESOLVER": "backend.fieldwork.access.resolve_actor"}
+SYNC = {
+    "ACTOR_RESOLVER": "backend.fieldwork.access.resolve_actor",
+    "POKE_URL": REDIS_URL or "postgresql:",
+}
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "backend.accounts.authentication.DeviceJWTAuthentication",
