@@ -46,7 +46,7 @@ test: install ## Run the tests on a real PostgreSQL and Valkey (ARGS="-k …")
 	@$(WITH_STACK) $(PYTEST) $(ARGS)
 
 .PHONY: bench
-bench: install ## Measure pushes against a bare floor, about 4 minutes (ARGS="--quick", ARGS="--help")
+bench: install ## Measure pushes and pulls against a bare floor, 10 minutes (ARGS="--quick", ARGS="--help")
 	@$(PY) -m loadtests.bench $(ARGS)
 
 # In order of slowness; each line says by itself what is wrong.
