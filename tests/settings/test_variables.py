@@ -246,7 +246,7 @@ def test_connections_are_kept_and_checked() -> None:
     """A new connection costs more than most requests; a stale one fails one."""
     database = settings.DATABASES["default"]
 
-    assert database["ENGINE"] == "django.db.backends.postgresql"
+    assert database["ENGINE"] == "backend.postgres"
     assert database["CONN_MAX_AGE"] is None
     assert database["CONN_HEALTH_CHECKS"] is True
 
