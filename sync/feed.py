@@ -3,7 +3,8 @@
     cursor -> stream (head, floor, epoch) -> place in the feed -> pages of the log -> Page
 
 The head is read before the page, and the page never goes beyond it; so a cursor never passes a
-change that was still to become visible. What a device that holds other scopes than before is told
+change that was still to become visible. The floor is read with the page again: what was pruned
+meanwhile is missing in it. What a device that holds other scopes than before is told
 first is in `cursor.Phase`; whatever it has read, it can go on from there.
 """
 
@@ -91,13 +92,15 @@ def pull(
     given = parse_cursor(cursor, key, actor.tenant_id) if cursor else None
     stream = changelog.read_stream(actor.tenant_id)
     to = ScopeSet(actor.scopes, frozenset(collections) or None)
-    reading, place = _open(actor, stream, to, given, border)
+    reading, start = _open(actor, stream, to, given, border)
+    place = start
     parts: list[str] = []
     told = 0
     for _ in range(STEPS_MAX):
         if rows_left <= 0 or reading.is_done(place):
             break
         lines, place = _STEPS[place.phase](reading, place, rows_left)
+        _check_floor(start, lines.floor)  # pruned while it was read
         rows_left -= lines.scanned
         told += lines.told
         parts += [lines.json] if lines.json else []
@@ -172,7 +175,12 @@ def check_place(given: Cursor, stream: changelog.StreamState) -> None:
     """Raise unless the feed can go on from `given` without a hole."""
     if given.epoch != stream.epoch.bytes or given.seq > stream.head:
         raise EpochChanged
-    if max(given.seq, given.live_until) < stream.floor:
+    _check_floor(given, stream.floor)
+
+
+def _check_floor(place: Cursor, floor: int) -> None:
+    """Refuse to go on from where tombstones may be missing."""
+    if max(place.seq, place.live_until) < floor:
         raise CursorExpired
 
 

@@ -61,6 +61,8 @@ FROM line LEFT JOIN LATERAL (
     LIMIT 1
 ) AS c ON true
 """
+# Of the page's own snapshot: what was pruned since the cursor was judged is missing in the page.
+_FLOOR = "(SELECT floor FROM sync_stream WHERE tenant_id = %(tenant)s)"
 # Scope by scope: all at once, on tables without statistics, they were looked up in another index.
 _PAGE = f"""
 WITH {_ENDS}, line AS MATERIALIZED (
@@ -74,7 +76,8 @@ WITH {_ENDS}, line AS MATERIALIZED (
     ) AS e
     ORDER BY e.seq LIMIT %(limit)s
 )
-SELECT string_agg(json, %(border)s), count(json), count(*), max(seq), (SELECT seq FROM page)
+SELECT string_agg(json, %(border)s), count(json), count(*), max(seq), (SELECT seq FROM page),
+    {_FLOOR}
 FROM (
     SELECT line.seq, CASE
         WHEN line.op = 'upsert' THEN {UPSERT}
@@ -96,7 +99,8 @@ WITH line AS (
     ORDER BY collection, row_id LIMIT %(limit)s
 )
 SELECT string_agg(json, %(border)s), count(json), count(*), (
-    SELECT ARRAY[collection, row_id] FROM line ORDER BY collection DESC, row_id DESC LIMIT 1)
+    SELECT ARRAY[collection, row_id] FROM line ORDER BY collection DESC, row_id DESC LIMIT 1),
+    {_FLOOR}
 FROM (
     SELECT CASE
         WHEN c.op = 'delete' THEN {_DELETE}
@@ -133,11 +137,15 @@ class Window:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Lines:
-    """Changes as JSON, `told` of them out of `scanned` entries; all up to `reached` are in it."""
+    """Changes as JSON, `told` of them out of `scanned` entries; all up to `reached` are in it.
+
+    Up to `floor`, tombstones are missing.
+    """
 
     json: str
     told: int
     scanned: int
+    floor: int = 0
     reached: int = 0
     last: RowKey | None = None
 
@@ -165,9 +173,9 @@ def read_page(actor: Actor, what: Slice, window: Window, *, border: str) -> Line
     } | _looks(window, len(what.scopes))
     with connection.cursor() as cursor:
         cursor.execute(_PAGE, parameters)
-        json, told, scanned, last, bound = cursor.fetchone()
+        json, told, scanned, last, bound, floor = cursor.fetchone()
     reached = last if scanned == window.limit else bound
-    return Lines(json=json or "", told=told, scanned=scanned, reached=reached)
+    return Lines(json=json or "", told=told, scanned=scanned, floor=floor, reached=reached)
 
 
 def read_exits(  # noqa: PLR0913  # each says something else of what is to be let go
@@ -200,8 +208,14 @@ def read_exits(  # noqa: PLR0913  # each says something else of what is to be le
     }
     with connection.cursor() as cursor:
         cursor.execute(_EXITS, parameters)
-        json, told, scanned, last = cursor.fetchone()
-    return Lines(json=json or "", told=told, scanned=scanned, last=RowKey(*last) if last else None)
+        json, told, scanned, last, floor = cursor.fetchone()
+    return Lines(
+        json=json or "",
+        told=told,
+        scanned=scanned,
+        floor=floor,
+        last=RowKey(*last) if last else None,
+    )
 
 
 def remember(tenant_id: UUID, sets: Iterable[ScopeSet]) -> None:
