@@ -17,6 +17,7 @@ class SyncSettings:
     """All settings of the app, resolved."""
 
     actor_resolver: str = ""  # dotted path: (rest_framework Request) -> types.Actor
+    device_resolver: str = ""  # dotted path: (UUID of a device) -> types.KnownDevice | None
     push_rows_max: int = 1_000  # rows a push; a push is one transaction and one report
     body_bytes_max: int = 8 * 1024 * 1024  # decoded body
     compressed_body_bytes_max: int = 4 * 1024 * 1024  # as it comes over the link
@@ -28,6 +29,8 @@ class SyncSettings:
     lock_wait_ms: int = 2_000  # a twin for its key, a push for a row that another one holds
     transaction_tries_max: int = 4  # the first and three more after deadlock or lock time-out
     receipt_days: int = 90  # stored answers, for phones that come back after a season offline
+    tombstone_days: int = 90  # deletions and scope exits; who was away for longer pulls afresh
+    quarantine_days: int = 365  # settled parked mutations, for questions about last season's work
     cursor_key: str = ""  # secret for signing cursors; SECRET_KEY when empty
 
 
