@@ -3,7 +3,8 @@
     request -> stream (head, floor, epoch) -> one page of the log, bounded by head -> respond
 
 The head is read before the page, and the page never goes beyond it; so a cursor never passes a
-change that was still to become visible.
+change that was still to become visible. The floor is read again after the page: what was pruned in
+between is missing in it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection as Sized
 from typing import TYPE_CHECKING
 
-from sync import changelog, wire
+from sync import changelog, epochs, wire
 from sync.conf import sync_settings
 from sync.cursor import Cursor, parse_cursor, render_cursor, scope_digest
 from sync.errors import CursorExpired, EpochChanged, ParameterInvalid, ScopesChanged
@@ -52,6 +53,7 @@ def pull(
         collections=collections,
         device_id=actor.device_id,
     )
+    _check_floor(place, changelog.read_stream(actor.tenant_id))  # pruned while it was read
     is_full = len(page) == page_rows
     reached = page[-1].seq if is_full else stream.head
     following = Cursor(
@@ -92,10 +94,19 @@ def _begin(actor: Actor, stream: changelog.StreamState, seen: bytes) -> Cursor:
 
 def _continue(given: Cursor, stream: changelog.StreamState, seen: bytes) -> Cursor:
     """Return `given` if the feed can go on from it without a hole."""
-    if given.epoch != stream.epoch or given.seq > stream.head:
+    if given.epoch != stream.epoch:
         raise EpochChanged
-    if max(given.seq, given.live_until) < stream.floor:
-        raise CursorExpired
+    ahead = max(given.seq, given.live_until)
+    if ahead > stream.head:  # we have signed it: what it has read was lost in a restore
+        epochs.note_cursor_ahead(given.tenant_id, epoch=given.epoch, seq=ahead)
+        raise EpochChanged
+    _check_floor(given, stream)
     if given.scopes != seen:
         raise ScopesChanged
     return given
+
+
+def _check_floor(place: Cursor, stream: changelog.StreamState) -> None:
+    """Refuse to go on from where tombstones may be missing."""
+    if max(place.seq, place.live_until) < stream.floor:
+        raise CursorExpired

@@ -119,7 +119,10 @@ SIMPLE_JWT = {
 
 # --- the API -------------------------------------------------------------------------------
 
-SYNC = {"ACTOR_RESOLVER": "backend.fieldwork.access.resolve_actor"}
+SYNC = {
+    "ACTOR_RESOLVER": "backend.fieldwork.access.resolve_actor",
+    "DEVICE_RESOLVER": "backend.fieldwork.access.resolve_device",
+}
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "backend.accounts.authentication.DeviceJWTAuthentication",
