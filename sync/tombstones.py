@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _MARKS = """
 WITH young AS (
     SELECT tenant_id, min(seq) AS seq FROM sync_change
-    WHERE changed_at >= %(before)s AND changed_at <= now() GROUP BY tenant_id
+    WHERE changed_at >= %(before)s AND changed_at <= statement_timestamp() GROUP BY tenant_id
 ), mark AS (
     SELECT c.tenant_id, least(max(c.seq), max(s.head)) AS until
     FROM sync_change c JOIN sync_stream s USING (tenant_id) LEFT JOIN young USING (tenant_id)
