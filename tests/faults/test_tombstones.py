@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -150,8 +150,9 @@ def test_pruning_beside_pulls_and_pushes(wales: World) -> None:
 
     with session(autocommit=True) as watcher:
         before = deadlocks_so_far(watcher)
-        works = [season.push_all, season.tidy, season.tidy]
-        at_once([*works, *(partial(season.pull, phone) for phone in pullers)])
+        works: list[Callable[[], None]] = [season.push_all, season.tidy, season.tidy]
+        works += [partial(season.pull, phone) for phone in pullers]
+        at_once(works)
         assert deadlocks_so_far(watcher) == before
 
     assert len(season.made) > PUSHERS * ROWS  # some were made twice, or nothing was tried here

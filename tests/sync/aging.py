@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from uuid import UUID
 
@@ -38,7 +39,7 @@ def pruning(tenant_id: UUID, chunk_rows: int) -> Iterator[int]:
     """Prune a tenant's tombstones, chunk by chunk."""
     before = retention.cutoff("tombstones", utc_now())
     found = [
-        retention.Portion(rows=old.lines, prune=lambda rows, old=old: tombstones.prune(old, rows))
+        retention.Portion(rows=old.lines, prune=partial(tombstones.prune, old))
         for old in tombstones.list_old(before)
         if old.tenant_id == tenant_id
     ]

@@ -141,9 +141,11 @@ def test_every_chunk_leaves_a_feed_that_is_right(
     bury(phone, wales, 4)
     let_pass(wales.tenant.pk, 91)
     before = told(wales.tenant.pk)
+    gone: set[int] = set()
 
     for _ in pruning(wales.tenant.pk, chunk_rows):
-        gone = before - told(wales.tenant.pk)
+        last, gone = gone, before - told(wales.tenant.pk)
+        assert len(gone - last) <= chunk_rows
         assert stream(wales.tenant.pk).floor == max(gone)
         assert min(before - gone, default=max(gone) + 1) > max(gone)
         assert findings_of(wales) == []
