@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
 from django.core.checks import CheckMessage, Error, Tags, register
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection
 
+from sync import epochs
 from sync.pokes.lines import make_line
 from sync.registry import ranked_collections
+
+TENANTS_LISTED: Final = 10
+_POSTGRESQL: Final = "postgresql"
 
 
 @register(Tags.database)
 def check_database(**_: Any) -> list[CheckMessage]:
     """The server's database is PostgreSQL: others ignore row locks in silence."""
     vendor = connection.vendor  # of whatever backend is built on Django's
-    if vendor == "postgresql":
+    if vendor == _POSTGRESQL:
         return []
     return [
         Error(
@@ -23,6 +28,28 @@ def check_database(**_: Any) -> list[CheckMessage]:
             hint="Set DATABASE_URL=postgresql://…; SQLite ignores row locks in silence.",
             id="sync.E001",
         )
+    ]
+
+
+@register(Tags.database)
+def check_heads(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """No feed has entries beyond its head, as when a part of a database was restored alone.
+
+    Runs at `migrate` and `check --database default`, and costs a look at each scope's newest
+    entry. What it cannot see, `sync_check` does, which reads everything.
+    """
+    if DEFAULT_DB_ALIAS not in (databases or ()) or connection.vendor != _POSTGRESQL:
+        return []
+    if not {"sync_stream", "sync_entry"} <= set(connection.introspection.table_names()):
+        return []  # this is the first migration
+    return [
+        Error(
+            f"The feed of tenant {behind.tenant_id} ends at {behind.head}, and has entries up to "
+            f"{behind.newest}: no pull reaches them, and their numbers would be given once more.",
+            hint=f"Run `manage.py sync_new_epoch --tenant {behind.tenant_id}`, then sync_check.",
+            id="sync.E003",
+        )
+        for behind in epochs.list_behind()[:TENANTS_LISTED]
     ]
 
 

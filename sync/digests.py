@@ -59,7 +59,7 @@ def read_digest(
     stream = changelog.read_stream(actor.tenant_id)
     to = ScopeSet(actor.scopes, frozenset(collections) or None)
     if given:
-        feed.check_place(given, stream)
+        feed.check_place(actor.tenant_id, given, stream)
     etag = wire.render_etag(stream.epoch, stream.head, to.digest + (cursor or "").encode())
     if is_known(etag):
         return Digest(etag=etag, body=None)

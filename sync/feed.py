@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from sync import changelog, pages, wire
+from sync import changelog, epochs, pages, wire
 from sync.conf import sync_settings
 from sync.cursor import Cursor, Phase, parse_cursor, render_cursor
 from sync.errors import CursorExpired, EpochChanged, ParameterInvalid
@@ -25,6 +25,8 @@ from sync.registry import ranked_collections
 from sync.scope_set import ScopeSet
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from sync.types import Actor
 
 STEPS_MAX: Final = 20  # queries a page: a device may lose any number of scopes at once
@@ -92,15 +94,15 @@ def pull(
     given = parse_cursor(cursor, key, actor.tenant_id) if cursor else None
     stream = changelog.read_stream(actor.tenant_id)
     to = ScopeSet(actor.scopes, frozenset(collections) or None)
-    reading, start = _open(actor, stream, to, given, border)
-    place = start
+    reading, place = _open(actor, stream, to, given, border)
     parts: list[str] = []
     told = 0
     for _ in range(STEPS_MAX):
         if rows_left <= 0 or reading.is_done(place):
             break
-        lines, place = _STEPS[place.phase](reading, place, rows_left)
-        _check_floor(start, lines.floor)  # pruned while it was read
+        before = place
+        lines, place = _STEPS[place.phase](reading, before, rows_left)
+        _check_floor(before, lines.floor)  # pruned while it was read
         rows_left -= lines.scanned
         told += lines.told
         parts += [lines.json] if lines.json else []
@@ -151,7 +153,7 @@ def _open(
         pages.remember(actor.tenant_id, [to])
         place = Cursor(epoch=stream.epoch.bytes, to=to.digest, seq=0, live_until=stream.head)
         return reading(to, to), place
-    check_place(given, stream)
+    check_place(actor.tenant_id, given, stream)
     if given.to == to.digest and given.phase is Phase.FEED:
         return reading(to, to), given
     held, known = _recall(actor, given)
@@ -171,9 +173,13 @@ def _open(
     return reading(held, known), place
 
 
-def check_place(given: Cursor, stream: changelog.StreamState) -> None:
+def check_place(tenant_id: UUID, given: Cursor, stream: changelog.StreamState) -> None:
     """Raise unless the feed can go on from `given` without a hole."""
-    if given.epoch != stream.epoch.bytes or given.seq > stream.head:
+    if given.epoch != stream.epoch.bytes:
+        raise EpochChanged
+    ahead = max(given.seq, given.live_until)
+    if ahead > stream.head:  # we have signed it: what it has read was lost in a restore
+        epochs.note_cursor_ahead(tenant_id, epoch=stream.epoch, seq=ahead)
         raise EpochChanged
     _check_floor(given, stream.floor)
 

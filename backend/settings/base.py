@@ -122,6 +122,7 @@ SIMPLE_JWT = {
 SYNC = {
     "ACTOR_RESOLVER": "backend.fieldwork.access.resolve_actor",
     "POKE_URL": REDIS_URL or "postgresql:",
+    "DEVICE_RESOLVER": "backend.fieldwork.access.resolve_device",
 }
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
