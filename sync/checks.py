@@ -6,7 +6,9 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
+from django.db import DEFAULT_DB_ALIAS
 
+from sync.conf import sync_settings
 from sync.registry import ranked_collections
 
 
@@ -21,6 +23,21 @@ def check_database(**_: Any) -> list[CheckMessage]:
             f"Fieldsync needs PostgreSQL 15 or newer, not {engine}.",
             hint="Set DATABASE_URL=postgresql://…; SQLite ignores row locks in silence.",
             id="sync.E001",
+        )
+    ]
+
+
+@register()
+def check_replica(**_: Any) -> list[CheckMessage]:
+    """The read replica is a database of the project, and not the primary itself."""
+    alias = sync_settings().replica_alias
+    if not alias or (alias in settings.DATABASES and alias != DEFAULT_DB_ALIAS):
+        return []
+    return [
+        Error(
+            f"SYNC['REPLICA_ALIAS'] is {alias!r}, which is no read replica in DATABASES.",
+            hint="Describe the replica in DATABASES under that name, or leave the setting out.",
+            id="sync.E005",
         )
     ]
 

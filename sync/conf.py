@@ -28,6 +28,7 @@ class SyncSettings:
     lock_wait_ms: int = 2_000  # a twin for its key, a push for a row that another one holds
     transaction_tries_max: int = 4  # the first and three more after deadlock or lock time-out
     receipt_days: int = 90  # stored answers, for phones that come back after a season offline
+    replica_alias: str = ""  # the name in DATABASES of a read replica for pulls; none when empty
     cursor_key: str = ""  # secret for signing cursors; SECRET_KEY when empty
 
 

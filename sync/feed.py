@@ -3,14 +3,16 @@
     cursor -> stream (head, floor, epoch) -> place in the feed -> pages of the log -> Page
 
 The head is read before the page, and the page never goes beyond it; so a cursor never passes a
-change that was still to become visible. What a device that holds other scopes than before is told
-first is in `cursor.Phase`; whatever it has read, it can go on from there.
+change that was still to become visible. Pages come from the read replica, if there is one, as far
+as it has what the device needs; all else is the primary's. What a device that holds other scopes
+than before is told first is in `cursor.Phase`; whatever it has read, it can go on from there.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 from collections.abc import Collection as Sized
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +22,7 @@ from sync import changelog, pages, wire
 from sync.conf import sync_settings
 from sync.cursor import Cursor, Phase, parse_cursor, render_cursor
 from sync.errors import CursorExpired, EpochChanged, ParameterInvalid
+from sync.read_replica import Source
 from sync.registry import ranked_collections
 from sync.scope_set import ScopeSet
 
@@ -60,6 +63,7 @@ class _Reading:
 
     actor: Actor
     stream: changelog.StreamState
+    source: Source
     to: ScopeSet
     held: ScopeSet
     known: ScopeSet
@@ -67,6 +71,13 @@ class _Reading:
 
     def is_done(self, place: Cursor) -> bool:
         return place.phase is Phase.FEED and place.seq == self.stream.head
+
+    def fetch_at(self, place: Cursor) -> pages.Fetch:
+        """Return what reads the page at `place`.
+
+        A replica must know of what was deleted or left up to `live_until`: that is not told.
+        """
+        return functools.partial(self.source.fetch, place=max(place.seq, place.live_until))
 
 
 def pull(
@@ -136,7 +147,15 @@ def _open(
     """Return where to read on, and with which sets."""
 
     def reading(held: ScopeSet, known: ScopeSet) -> _Reading:
-        return _Reading(actor=actor, stream=stream, to=to, held=held, known=known, border=border)
+        return _Reading(
+            actor=actor,
+            stream=stream,
+            source=Source(tenant_id=actor.tenant_id, epoch=stream.epoch, head=stream.head),
+            to=to,
+            held=held,
+            known=known,
+            border=border,
+        )
 
     if given is None:
         pages.remember(actor.tenant_id, [to])
@@ -194,6 +213,7 @@ def _let_go(reading: _Reading, place: Cursor, limit: int) -> tuple[pages.Lines, 
         after=place.row,
         limit=limit,
         border=reading.border,
+        fetch=reading.fetch_at(place),
     )
     if lines.scanned < limit:
         return lines, msgspec.structs.replace(place, step=place.step + 1, row=None)
@@ -207,7 +227,9 @@ def _enter(reading: _Reading, place: Cursor, limit: int) -> tuple[pages.Lines, C
     if not gained or place.step >= place.seq:
         return pages.NOTHING, feed
     window = pages.Window(after=place.step, until=place.seq, live_until=place.seq, limit=limit)
-    lines = pages.read_page(reading.actor, gained, window, border=reading.border)
+    lines = pages.read_page(
+        reading.actor, gained, window, border=reading.border, fetch=reading.fetch_at(place)
+    )
     if lines.reached >= place.seq:
         return lines, feed
     return lines, msgspec.structs.replace(place, step=lines.reached)
@@ -217,7 +239,13 @@ def _follow(reading: _Reading, place: Cursor, limit: int) -> tuple[pages.Lines, 
     """Tell what happened since, up to the head."""
     head = reading.stream.head
     window = pages.Window(after=place.seq, until=head, live_until=place.live_until, limit=limit)
-    lines = pages.read_page(reading.actor, reading.to.slice, window, border=reading.border)
+    lines = pages.read_page(
+        reading.actor,
+        reading.to.slice,
+        window,
+        border=reading.border,
+        fetch=reading.fetch_at(place),
+    )
     return lines, msgspec.structs.replace(place, seq=lines.reached)
 
 

@@ -5,23 +5,27 @@
     remember, recall   scope sets, under their own hash
 
 A row's JSON is spliced into its line where it is stored, so a page is one value that goes on the
-wire as it comes: no row is looked at in Python.
+wire as it comes: no row is looked at in Python. Pages are fetched by the caller's `fetch`, which
+chooses the database; sets are the primary's.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from django.db import connection
 
+from sync.read_replica import Answer
 from sync.scope_set import ScopeSet, Slice
 from sync.types import Actor, RowKey
 
 if TYPE_CHECKING:
     from uuid import UUID
 
+
+Fetch = Callable[..., Answer]  # see `read_replica.Source.fetch`, with the `place` given
 
 FEW_SCOPES: Final = 4  # so many are simply looked through, a page of each
 
@@ -139,7 +143,7 @@ class Lines:
 NOTHING: Final = Lines(json="", told=0, scanned=0)
 
 
-def read_page(actor: Actor, what: Slice, window: Window, *, border: str) -> Lines:
+def read_page(actor: Actor, what: Slice, window: Window, *, border: str, fetch: Fetch) -> Lines:
     """Return the changes of `window` that `what` sees, in order of seq, with `border` in between.
 
     A change in several of the scopes is there once.
@@ -157,10 +161,10 @@ def read_page(actor: Actor, what: Slice, window: Window, *, border: str) -> Line
         "live_until": window.live_until,
         "limit": window.limit,
     } | _looks(window, len(what.scopes))
-    with connection.cursor() as cursor:
-        cursor.execute(_PAGE, parameters)
-        json, told, scanned, last, bound = cursor.fetchone()
+    ((json, told, scanned, last, bound),), head = fetch(_PAGE, parameters, beyond=window.after)
     reached = last if scanned == window.limit else bound
+    if head is not None:
+        reached = min(reached, head)  # there is nothing above it; on the primary there may be
     return Lines(json=json or "", told=told, scanned=scanned, reached=reached)
 
 
@@ -174,6 +178,7 @@ def read_exits(  # noqa: PLR0913  # each says something else of what is to be le
     after: RowKey | None,
     limit: int,
     border: str,
+    fetch: Fetch,
 ) -> Lines:
     """Return what a device that has read up to `seq` is to let go of a scope that it lost.
 
@@ -192,9 +197,7 @@ def read_exits(  # noqa: PLR0913  # each says something else of what is to be le
         "border": border,
         "limit": limit,
     }
-    with connection.cursor() as cursor:
-        cursor.execute(_EXITS, parameters)
-        json, told, scanned, last = cursor.fetchone()
+    ((json, told, scanned, last),), _ = fetch(_EXITS, parameters)
     return Lines(json=json or "", told=told, scanned=scanned, last=RowKey(*last) if last else None)
 
 

@@ -1,0 +1,108 @@
+"""A PostgreSQL and its replica, both real, and Django's connections to them.
+
+The rows are those of the stories; nothing here uses the test suite's own database.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import dj_database_url
+import psycopg
+from django.db import connections
+
+from backend.devstack.folders import make_folder
+from backend.devstack.postgres import Postgres, start_postgres
+from backend.devstack.processes import run_command
+from backend.devstack.replica import Replica, start_replica
+from backend.devstack.server import ROOT
+from backend.settings.variables import REPLICA_OPTIONS
+
+ALIASES = ("default", "replica")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """The two servers."""
+
+    primary: Postgres
+    replica: Replica
+
+    def on_primary(self, sql: str, *parameters: Any) -> None:
+        """Do something past the engine."""
+        with psycopg.connect(self.primary.url) as session:
+            session.execute(sql.encode(), parameters)
+
+
+@contextmanager
+def running_pair() -> Iterator[Pair]:
+    """Start both, with the tables; end both with the block."""
+    with ExitStack() as cleanup:
+        folders = [make_folder() for _ in range(2)]
+        for folder in folders:
+            cleanup.callback(folder.remove)
+        primary = start_postgres(folder=folders[0].path, durable=False, environ={})
+        cleanup.callback(primary.stop)
+        run_command(
+            name="migrate",
+            command=[sys.executable, "manage.py", "migrate", "--verbosity", "0"],
+            environ={
+                **os.environ,
+                "DJANGO_SETTINGS_MODULE": "backend.settings.test",
+                "DATABASE_URL": primary.url,
+            },
+            log=folders[0].path / "migrate.log",
+            cwd=ROOT,
+        )
+        replica = start_replica(primary=primary, folder=folders[1].path)
+        cleanup.callback(replica.stop, crash=True)
+        yield Pair(primary=primary, replica=replica)
+
+
+@contextmanager
+def connected(primary_url: str, replica_url: str) -> Iterator[None]:
+    """Let all threads of this process use these as their databases."""
+    settings: dict[str, Any] = connections.settings
+    before = dict(settings)
+    own = {each.alias: each for each in connections.all(initialized_only=True)}
+    for alias in own:
+        del connections[alias]
+    options = {"server_side_binding": True, "prepare_threshold": 3}
+    settings["default"] = before["default"] | dj_database_url.parse(primary_url, conn_max_age=None)
+    settings["default"]["OPTIONS"] = options
+    settings["replica"] = settings["default"] | dj_database_url.parse(
+        replica_url, conn_max_age=None
+    )
+    settings["replica"]["OPTIONS"] = {**REPLICA_OPTIONS, **options}
+    try:
+        yield
+    finally:
+        for each in connections.all(initialized_only=True):
+            each.close()
+            del connections[each.alias]
+        settings.clear()
+        settings.update(before)
+        for alias, wrapper in own.items():
+            connections[alias] = wrapper
+
+
+@contextmanager
+def pages_read() -> Iterator[Counter[str]]:
+    """Count what this thread reads from the feed, by database."""
+    read: Counter[str] = Counter()
+
+    def note(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if "FROM sync_entry" in sql:
+            read[context["connection"].alias] += 1
+        return execute(sql, params, many, context)
+
+    with ExitStack() as cleanup:
+        for alias in ALIASES:
+            cleanup.enter_context(connections[alias].execute_wrapper(note))
+        yield read
