@@ -5,6 +5,7 @@ The rows are those of the stories; nothing here uses the test suite's own databa
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections import Counter
@@ -15,7 +16,9 @@ from typing import Any
 
 import dj_database_url
 import psycopg
+from django.conf import settings
 from django.db import connections
+from django.test import override_settings
 
 from backend.devstack.folders import make_folder
 from backend.devstack.postgres import Postgres, start_postgres
@@ -23,8 +26,10 @@ from backend.devstack.processes import run_command
 from backend.devstack.replica import Replica, start_replica
 from backend.devstack.server import ROOT
 from backend.settings.variables import REPLICA_OPTIONS
+from tests.phones import Phone
 
 ALIASES = ("default", "replica")
+Rows = dict[tuple[str, str], tuple[int, dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,26 +73,28 @@ def running_pair() -> Iterator[Pair]:
 @contextmanager
 def connected(primary_url: str, replica_url: str) -> Iterator[None]:
     """Let all threads of this process use these as their databases."""
-    settings: dict[str, Any] = connections.settings
-    before = dict(settings)
+    described: dict[str, Any] = connections.settings
+    before = dict(described)
     own = {each.alias: each for each in connections.all(initialized_only=True)}
     for alias in own:
         del connections[alias]
     options = {"server_side_binding": True, "prepare_threshold": 3}
-    settings["default"] = before["default"] | dj_database_url.parse(primary_url, conn_max_age=None)
-    settings["default"]["OPTIONS"] = options
-    settings["replica"] = settings["default"] | dj_database_url.parse(
+    described["default"] = before["default"] | dj_database_url.parse(
+        primary_url, conn_max_age=None
+    )
+    described["default"]["OPTIONS"] = options
+    described["replica"] = described["default"] | dj_database_url.parse(
         replica_url, conn_max_age=None
     )
-    settings["replica"]["OPTIONS"] = {**REPLICA_OPTIONS, **options}
+    described["replica"]["OPTIONS"] = {**REPLICA_OPTIONS, **options}
     try:
         yield
     finally:
         for each in connections.all(initialized_only=True):
             each.close()
             del connections[each.alias]
-        settings.clear()
-        settings.update(before)
+        described.clear()
+        described.update(before)
         for alias, wrapper in own.items():
             connections[alias] = wrapper
 
@@ -106,3 +113,11 @@ def pages_read() -> Iterator[Counter[str]]:
         for alias in ALIASES:
             cleanup.enter_context(connections[alias].execute_wrapper(note))
         yield read
+
+
+def truth(phone: Phone) -> Rows:
+    """Return what a new phone of the same person would hold by what the primary tells."""
+    other = dataclasses.replace(phone, cursor=None, rows={})
+    with override_settings(SYNC={**settings.SYNC, "REPLICA_ALIAS": ""}):
+        other.pull()
+    return other.rows
