@@ -26,7 +26,9 @@ from backend.devstack.processes import run_command
 from backend.devstack.replica import Replica, start_replica
 from backend.devstack.server import ROOT
 from backend.settings.variables import REPLICA_OPTIONS
-from tests.phones import Phone
+from sync import changelog
+from sync.read_replica import Source
+from tests.phones import Phone, World
 
 ALIASES = ("default", "replica")
 Rows = dict[tuple[str, str], tuple[int, dict[str, Any]]]
@@ -78,15 +80,11 @@ def connected(primary_url: str, replica_url: str) -> Iterator[None]:
     own = {each.alias: each for each in connections.all(initialized_only=True)}
     for alias in own:
         del connections[alias]
-    options = {"server_side_binding": True, "prepare_threshold": 3}
     described["default"] = before["default"] | dj_database_url.parse(
         primary_url, conn_max_age=None
     )
     described["default"]["OPTIONS"] = options
-    described["replica"] = described["default"] | dj_database_url.parse(
-        replica_url, conn_max_age=None
-    )
-    described["replica"]["OPTIONS"] = {**REPLICA_OPTIONS, **options}
+    described["replica"] = _describe(replica_url, REPLICA_OPTIONS)
     try:
         yield
     finally:
@@ -97,6 +95,19 @@ def connected(primary_url: str, replica_url: str) -> Iterator[None]:
         described.update(before)
         for alias, wrapper in own.items():
             connections[alias] = wrapper
+
+
+def _describe(url: str, options: dict[str, Any]) -> dict[str, Any]:
+    found = dj_database_url.parse(url, conn_max_age=None)
+    own = {"server_side_binding": True, "prepare_threshold": 3}
+    given = {**options, **own, **found.get("OPTIONS", {})}
+    return {**connections.settings["default"], **found, "OPTIONS": given}
+
+
+def source_of(world: World) -> Source:
+    """Return what a pull of this tenant would read from now."""
+    stream = changelog.read_stream(world.tenant.pk)
+    return Source(tenant_id=world.tenant.pk, epoch=stream.epoch, head=stream.head)
 
 
 @contextmanager

@@ -7,19 +7,12 @@ from typing import Any
 
 from django.db import connections
 
-from sync import changelog
-from sync.read_replica import Source
 from tests.phones import PULL, Phone, World, create, delete, make_world
-from tests.read_replica.pair import Pair, connected, pages_read, truth
+from tests.read_replica.pair import Pair, connected, pages_read, source_of, truth
 
 
 def orders(count: int, world: World) -> list[dict[str, Any]]:
     return [create("work_orders", **world.order()) for _ in range(count)]
-
-
-def source_of(world: World) -> Source:
-    stream = changelog.read_stream(world.tenant.pk)
-    return Source(tenant_id=world.tenant.pk, epoch=stream.epoch, head=stream.head)
 
 
 def test_pages_come_from_the_replica_that_is_current(
