@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
-from django.db import DEFAULT_DB_ALIAS
+from django.db import DEFAULT_DB_ALIAS, connection, connections
 
 from sync.conf import sync_settings
+from sync.pokes.lines import make_line
 from sync.registry import ranked_collections
 
 
 @register(Tags.database)
 def check_database(**_: Any) -> list[CheckMessage]:
     """The server's database is PostgreSQL: others ignore row locks in silence."""
-    engine = settings.DATABASES["default"]["ENGINE"]
-    if engine.endswith("postgresql"):
+    vendor = connection.vendor  # of whatever backend is built on Django's
+    if vendor == "postgresql":
         return []
     return [
         Error(
-            f"Fieldsync needs PostgreSQL 15 or newer, not {engine}.",
+            f"Fieldsync needs PostgreSQL 15 or newer, not {vendor}.",
             hint="Set DATABASE_URL=postgresql://…; SQLite ignores row locks in silence.",
             id="sync.E001",
         )
@@ -31,7 +31,7 @@ def check_database(**_: Any) -> list[CheckMessage]:
 def check_replica(**_: Any) -> list[CheckMessage]:
     """The read replica is a database of the project, and not the primary itself."""
     alias = sync_settings().replica_alias
-    if not alias or (alias in settings.DATABASES and alias != DEFAULT_DB_ALIAS):
+    if not alias or (alias in list(connections) and alias != DEFAULT_DB_ALIAS):
         return []
     return [
         Error(
@@ -56,3 +56,16 @@ def check_collections(**_: Any) -> list[CheckMessage]:
                 )
             )
     return found
+
+
+@register()
+def check_pokes(**_: Any) -> list[CheckMessage]:
+    """The line that pokes travel on can be made: its address is known, its client installed."""
+    try:
+        line = make_line()
+    except (ValueError, ImportError) as error:
+        hint = "Set SYNC['POKE_URL'] to a Redis URL, to 'postgresql:', or to ''."
+        return [Error(f"Pokes have no line: {error}.", hint=hint, id="sync.E003")]
+    if line is not None:
+        line.close()
+    return []

@@ -22,7 +22,7 @@ from sync import changelog, pages, wire
 from sync.conf import sync_settings
 from sync.cursor import Cursor, Phase, parse_cursor, render_cursor
 from sync.errors import CursorExpired, EpochChanged, ParameterInvalid
-from sync.read_replica import Source
+from sync.read_replica import Fetch, Source
 from sync.registry import ranked_collections
 from sync.scope_set import ScopeSet
 
@@ -72,7 +72,7 @@ class _Reading:
     def is_done(self, place: Cursor) -> bool:
         return place.phase is Phase.FEED and place.seq == self.stream.head
 
-    def fetch_at(self, place: Cursor) -> pages.Fetch:
+    def fetch_at(self, place: Cursor) -> Fetch:
         """Return what reads the page at `place`.
 
         A replica must know of what was deleted or left up to `live_until`: that is not told.
@@ -96,8 +96,8 @@ def pull(
         CursorInvalid, ParameterInvalid: the request is wrong.
         CursorExpired, EpochChanged: forget the cursor and pull afresh.
     """
-    page_rows = _page_rows(limit)
-    _check_collections(collections)
+    rows_left = page_rows(limit)
+    check_collections(collections)
     key = sync_settings().cursor_key
     given = parse_cursor(cursor, key, actor.tenant_id) if cursor else None
     stream = changelog.read_stream(actor.tenant_id)
@@ -106,10 +106,10 @@ def pull(
     parts: list[str] = []
     told = 0
     for _ in range(STEPS_MAX):
-        if page_rows <= 0 or reading.is_done(place):
+        if rows_left <= 0 or reading.is_done(place):
             break
-        lines, place = _STEPS[place.phase](reading, place, page_rows)
-        page_rows -= lines.scanned
+        lines, place = _STEPS[place.phase](reading, place, rows_left)
+        rows_left -= lines.scanned
         told += lines.told
         parts += [lines.json] if lines.json else []
     return Page(
@@ -122,7 +122,12 @@ def pull(
     )
 
 
-def _page_rows(limit: int | None) -> int:
+def page_rows(limit: int | None) -> int:
+    """Return how many rows a page that is asked for with `limit` may have.
+
+    Raises:
+        ParameterInvalid: it is out of bounds.
+    """
     limits = sync_settings()
     if limit is None:
         return limits.pull_page_rows_default
@@ -131,7 +136,8 @@ def _page_rows(limit: int | None) -> int:
     return limit
 
 
-def _check_collections(collections: Sized[str]) -> None:
+def check_collections(collections: Sized[str]) -> None:
+    """Raise `ParameterInvalid` unless all of them are registered."""
     for name in collections:
         if name not in ranked_collections():
             raise ParameterInvalid("collections", f"there is no collection {name!r}")
@@ -161,7 +167,7 @@ def _open(
         pages.remember(actor.tenant_id, [to])
         place = Cursor(epoch=stream.epoch.bytes, to=to.digest, seq=0, live_until=stream.head)
         return reading(to, to), place
-    _check_place(given, stream)
+    check_place(given, stream)
     if given.to == to.digest and given.phase is Phase.FEED:
         return reading(to, to), given
     held, known = _recall(actor, given)
@@ -181,7 +187,7 @@ def _open(
     return reading(held, known), place
 
 
-def _check_place(given: Cursor, stream: changelog.StreamState) -> None:
+def check_place(given: Cursor, stream: changelog.StreamState) -> None:
     """Raise unless the feed can go on from `given` without a hole."""
     if given.epoch != stream.epoch.bytes or given.seq > stream.head:
         raise EpochChanged

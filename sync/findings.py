@@ -33,6 +33,7 @@ class Kind(enum.StrEnum):
     SCOPES_DIFFER = "scopes_differ"
     ENTRY_MISSING = "entry_missing"
     ENTRY_DIFFERS = "entry_differs"
+    ENTRY_SUMMED_WRONG = "entry_summed_wrong"
     ENTRY_LEFT_OVER = "entry_left_over"
     ENTRY_WITHOUT_CHANGE = "entry_without_change"
     EXIT_OF_HELD_SCOPE = "exit_of_held_scope"
@@ -125,6 +126,12 @@ EXPLANATIONS: Final[dict[Kind, Explanation]] = {
     Kind.ENTRY_DIFFERS: Explanation(
         meaning="The feed of a scope has the row at another seq or with another op.",
         remedy=_EDIT,
+    ),
+    Kind.ENTRY_SUMMED_WRONG: Explanation(
+        meaning="An entry has another digest than its change, or a bucket that is not its id's: "
+        "replicas that are right repair themselves in vain.",
+        remedy="Edit the row in the office; the bucket of a `scope_exit` is the first byte of its "
+        "id's SHA-256: set it by SQL.",
     ),
     Kind.ENTRY_LEFT_OVER: Explanation(
         meaning="The feed of a scope has a row that is not in it.",

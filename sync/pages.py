@@ -12,20 +12,18 @@ chooses the database; sets are the primary's.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from django.db import connection
 
-from sync.read_replica import Answer
+from sync.read_replica import Fetch
 from sync.scope_set import ScopeSet, Slice
 from sync.types import Actor, RowKey
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-
-Fetch = Callable[..., Answer]  # see `read_replica.Source.fetch`, with the `place` given
 
 FEW_SCOPES: Final = 4  # so many are simply looked through, a page of each
 
@@ -49,7 +47,8 @@ rough AS MATERIALIZED (
 )
 """  # noqa: S608  # constants, here and below
 _NAMES = "to_json(line.collection) || ',\"id\":' || to_json(line.row_id)"
-_UPSERT = f"""
+# Of a `line` of entries and its change `c`; `device` is who asks.
+UPSERT: Final = f"""
 '{{"op":"upsert","collection":' || {_NAMES} || ',"version":' || c.version
     || CASE WHEN c.device_id = %(device)s THEN ',"own":true' ELSE ',"own":false' END
     || ',"data":' || c.payload || '}}'
@@ -57,29 +56,34 @@ _UPSERT = f"""
 _DELETE = f"""'{{"op":"delete","collection":' || {_NAMES} || ',"version":' || c.version || '}}'"""
 _EXIT = f"""'{{"op":"scope_exit","collection":' || {_NAMES} || '}}'"""
 # The inner LIMIT keeps each row an index look-up, whatever the statistics of the table say.
-_OF_LINES = """
+OF_LINES: Final = """
 FROM line LEFT JOIN LATERAL (
     SELECT op, version, scopes, payload, device_id FROM sync_change
     WHERE tenant_id = %(tenant)s AND collection = line.collection AND row_id = line.row_id
     LIMIT 1
 ) AS c ON true
 """
+# Scope by scope: all at once, on tables without statistics, they were looked up in another index.
 _PAGE = f"""
 WITH {_ENDS}, line AS MATERIALIZED (
-    SELECT DISTINCT ON (seq) seq, op, collection, row_id FROM sync_entry
-    WHERE tenant_id = %(tenant)s AND scope = ANY(%(scopes)s::text[])
-        AND seq > %(after)s AND seq <= (SELECT seq FROM page)
-        AND (%(collections)s::text[] IS NULL OR collection = ANY(%(collections)s::text[]))
-    ORDER BY seq LIMIT %(limit)s
+    SELECT DISTINCT ON (e.seq) e.* FROM unnest(%(scopes)s::text[]) AS held(scope)
+    CROSS JOIN LATERAL (
+        SELECT seq, op, collection, row_id FROM sync_entry
+        WHERE tenant_id = %(tenant)s AND scope = held.scope
+            AND seq > %(after)s AND seq <= (SELECT seq FROM page)
+            AND (%(collections)s::text[] IS NULL OR collection = ANY(%(collections)s::text[]))
+        ORDER BY seq LIMIT %(limit)s
+    ) AS e
+    ORDER BY e.seq LIMIT %(limit)s
 )
 SELECT string_agg(json, %(border)s), count(json), count(*), max(seq), (SELECT seq FROM page)
 FROM (
     SELECT line.seq, CASE
-        WHEN line.op = 'upsert' THEN {_UPSERT}
+        WHEN line.op = 'upsert' THEN {UPSERT}
         WHEN line.seq <= %(live_until)s THEN NULL
         WHEN line.op = 'delete' THEN {_DELETE}
         ELSE {_EXIT}
-    END AS json {_OF_LINES} ORDER BY line.seq
+    END AS json {OF_LINES} ORDER BY line.seq
 ) AS told
 """  # noqa: S608
 # A row that the device may see all the same is left out; what left the scope or was deleted before
@@ -102,7 +106,7 @@ FROM (
             %(to_collections)s::text[] IS NULL
             OR line.collection = ANY(%(to_collections)s::text[])) THEN NULL
         ELSE {_EXIT}
-    END AS json {_OF_LINES}
+    END AS json {OF_LINES}
 ) AS told
 """  # noqa: S608
 

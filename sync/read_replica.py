@@ -16,7 +16,7 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -53,6 +53,9 @@ class Answer(NamedTuple):
     head: int | None
 
 
+Fetch = Callable[..., Answer]  # `Source.fetch` with the `place` given
+
+
 class Source:
     """What the pages of one pull are read from, up to the head that was read on the primary."""
 
@@ -77,9 +80,14 @@ class Source:
                 self._reaches = found[0][0]
                 return Answer([row[2:] for row in found if row[1]], self._reaches)
         self._alias = ""
-        with connection.cursor() as cursor:
-            cursor.execute(sql, parameters)
-            return Answer(cursor.fetchall(), None)
+        return ask_primary(sql, parameters)
+
+
+def ask_primary(sql: str, parameters: Mapping[str, Any], **_: int) -> Answer:
+    """Return what `sql` gives on the primary; a `Fetch` where there is nothing to choose."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return Answer(cursor.fetchall(), None)
 
 
 @functools.cache

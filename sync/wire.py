@@ -58,6 +58,11 @@ def bucket(row_id: str) -> int:
     return hashlib.sha256(row_id.encode()).digest()[0]
 
 
+def render_checksum(checksum: int) -> str:
+    """Return a checksum as 16 hexadecimal digits."""
+    return f"{checksum & 0xFFFF_FFFF_FFFF_FFFF:016x}"
+
+
 def render_payload(row: Wire) -> bytes:
     """Return a row's JSON as it is stored and sent."""
     return _encoder.encode(row)
@@ -120,6 +125,12 @@ def render_etag(epoch: UUID, head: int, scopes: bytes) -> str:
     """
     seen = hashlib.blake2b(epoch.bytes + scopes, digest_size=8).hexdigest()
     return f'W/"{head}-{seen}"'
+
+
+def render_rows(rows: Sequence[str], *, has_more: bool, now: datetime.datetime) -> bytes:
+    """Return rows that are sent again; `rows` are changes as JSON."""
+    place = encode({"has_more": has_more, "server_time": render_time(now)})
+    return b'%b,"changes":[%b]}' % (place[:-1], ",".join(rows).encode())
 
 
 def _render_result(result: Result) -> Wire:

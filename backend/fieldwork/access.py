@@ -10,8 +10,9 @@ Costs at most one query beyond authentication.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import OuterRef
@@ -37,8 +38,7 @@ def resolve_actor(request: Request) -> Actor:
     if isinstance(request.auth, DeviceSession):
         session = request.auth
         membership, device_id = session.membership, session.device.id
-        rows = Territory.objects.filter(tenant_id=membership.tenant_id)
-        paths: Iterable[str] = rows.values_list("path", flat=True)  # lazy: only if a role needs it
+        paths: Iterable[str] = _read_paths(membership.tenant_id)
     else:
         membership, paths = _only_membership(request)
         device_id = None
@@ -72,6 +72,11 @@ def held_scopes(membership: Membership, paths: Iterable[str]) -> frozenset[str]:
             held = {path.strip("/").rpartition("/")[2] for path in paths}
     territories = {territory_scope(territory_id) for territory_id in held}
     return frozenset({TENANT_SCOPE, user_scope(membership.user_id), *territories})
+
+
+def _read_paths(tenant_id: UUID) -> Iterator[str]:
+    """Yield the paths of the tenant's territories; nothing is asked unless somebody iterates."""
+    yield from Territory.objects.filter(tenant_id=tenant_id).values_list("path", flat=True)
 
 
 def _only_membership(request: Request) -> tuple[Membership, list[str]]:

@@ -37,11 +37,11 @@ MIDDLEWARE = [
     "backend.request_id.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "backend.browsers.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
+    "backend.browsers.AuthenticationMiddleware",
+    "backend.browsers.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
@@ -125,6 +125,7 @@ SIMPLE_JWT = {
 
 SYNC = {
     "ACTOR_RESOLVER": "backend.fieldwork.access.resolve_actor",
+    "POKE_URL": REDIS_URL or "postgresql:",
     "REPLICA_ALIAS": "replica" if "replica" in DATABASES else "",
 }
 REST_FRAMEWORK = {
@@ -134,6 +135,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "backend.negotiation.PlainNegotiation",
     "DEFAULT_PARSER_CLASSES": ["backend.json_parser.ShallowJSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "sync.api.exception_handler.problem_response",

@@ -92,7 +92,8 @@ VARIABLES = (
     ),
     Variable(
         name="REDIS_URL",
-        meaning="Redis or Valkey for the cache; without it each process caches in its memory.",
+        meaning="Redis or Valkey for the cache and for pokes; without it each process caches in "
+        "its memory, and PostgreSQL carries the pokes.",
         remedy="Set it to redis://host:6379/0 (or rediss://, unix://), or leave it out.",
         default="",
     ),
@@ -294,7 +295,8 @@ class Reader:
             if not parsed.get("NAME"):
                 problem = "names no database"
                 raise ValueError(problem)
-            return {**parsed, "OPTIONS": {**options, **parsed.get("OPTIONS", {})}}
+            merged = {**options, **parsed.get("OPTIONS", {})}
+            return {**parsed, "ENGINE": "backend.postgres", "OPTIONS": merged}
 
         return self._read(name, Stage.PRODUCTION, parse, {})
 

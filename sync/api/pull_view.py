@@ -15,8 +15,6 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from django.http import HttpResponse, HttpResponseNotModified, StreamingHttpResponse
-from django.utils.cache import patch_vary_headers
-from django.utils.http import parse_etags
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import APIException
 from rest_framework.renderers import JSONRenderer
@@ -24,18 +22,16 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from sync import clock, feed, threads
-from sync.api import compression, serializers as shapes
+from sync.api import answers, compression, serializers as shapes
 from sync.api.actor import actor_again, actor_of
 from sync.api.parameters import parse_limit
+from sync.api.waiting import hold, parse_wait
 from sync.conf import sync_settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
-CACHING: Final = "private, no-cache"  # a device may keep it, and must ask before it uses it again
-VARY: Final = ("Accept", "Accept-Encoding", "Authorization", "Cookie")
 ASK_AGAIN_S: Final = 10.0  # a stream looks so often whether its device still may read, and what
 
 
@@ -54,6 +50,7 @@ class _Asked:
     limit: int | None
     collections: frozenset[str]
     encoding: str | None
+    wait_s: int
 
 
 class PullView(APIView):
@@ -67,16 +64,18 @@ class PullView(APIView):
             OpenApiParameter("cursor", str, description="From the last page; none: first sync."),
             OpenApiParameter("limit", int, description="Changes a page."),
             OpenApiParameter("collections", str, description="Names with commas; none: all."),
+            OpenApiParameter("wait", int, description="Seconds to wait for something to say."),
             OpenApiParameter(
                 "If-None-Match", str, OpenApiParameter.HEADER, description="The last `ETag`."
             ),
         ],
         responses={
-            (200, JSON): shapes.PageShape,
+            (200, answers.JSON): shapes.PageShape,
             (200, NDJSON): str,
             304: None,
             (400, "application/problem+json"): shapes.ProblemShape,
             (410, "application/problem+json"): shapes.ProblemShape,
+            (503, "application/problem+json"): shapes.ProblemShape,
         },
     )
     def get(self, request: Request) -> HttpResponse | StreamingHttpResponse:
@@ -87,39 +86,30 @@ class PullView(APIView):
             limit=parse_limit(query.get("limit")),
             collections=frozenset(n for n in query.get("collections", "").split(",") if n),
             encoding=compression.choose_encoding(request.headers.get("Accept-Encoding", "")),
+            wait_s=parse_wait(request),
         )
         is_stream = request.accepted_renderer.media_type == NDJSON
         response = _stream(request, asked) if is_stream else _page(request, asked)
-        response["Cache-Control"] = CACHING
-        patch_vary_headers(response, VARY)
+        answers.let_device_keep(response)
         return response
 
 
 def _page(request: Request, asked: _Asked) -> HttpResponse:
+    actor = actor_of(request)
     page = feed.pull(
-        actor_of(request),
+        actor,
         cursor=asked.cursor,
         limit=asked.limit,
         collections=asked.collections,
     )
-    if page.is_idle and _is_known(page.etag, request.headers.get("If-None-Match", "")):
+    if page.is_idle and answers.is_known(page.etag, request.headers.get("If-None-Match", "")):
         response: HttpResponse = HttpResponseNotModified()
     else:
-        response = _pack(page.render(clock.utc_now()), asked.encoding)
+        response = answers.pack(page.render(clock.utc_now()), asked.encoding)
     response["ETag"] = page.etag
+    if page.is_idle:
+        hold(response, actor, head=page.head, wait_s=asked.wait_s)
     return response
-
-
-def _is_known(etag: str, header: str) -> bool:
-    """Whether a client that sent `If-None-Match` has seen it. They are compared weakly."""
-    return etag.removeprefix("W/") in {tag.removeprefix("W/") for tag in parse_etags(header)}
-
-
-def _pack(body: bytes, encoding: str | None) -> HttpResponse:
-    if encoding is None or len(body) < compression.BYTES_MIN:
-        return HttpResponse(body, content_type=JSON)
-    headers = {"Content-Encoding": encoding}
-    return HttpResponse(compression.pack(body, encoding), content_type=JSON, headers=headers)
 
 
 def _stream(request: Request, asked: _Asked) -> StreamingHttpResponse:

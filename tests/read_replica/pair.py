@@ -80,10 +80,7 @@ def connected(primary_url: str, replica_url: str) -> Iterator[None]:
     own = {each.alias: each for each in connections.all(initialized_only=True)}
     for alias in own:
         del connections[alias]
-    described["default"] = before["default"] | dj_database_url.parse(
-        primary_url, conn_max_age=None
-    )
-    described["default"]["OPTIONS"] = options
+    described["default"] = _describe(primary_url, {})
     described["replica"] = _describe(replica_url, REPLICA_OPTIONS)
     try:
         yield
@@ -101,7 +98,8 @@ def _describe(url: str, options: dict[str, Any]) -> dict[str, Any]:
     found = dj_database_url.parse(url, conn_max_age=None)
     own = {"server_side_binding": True, "prepare_threshold": 3}
     given = {**options, **own, **found.get("OPTIONS", {})}
-    return {**connections.settings["default"], **found, "OPTIONS": given}
+    described = connections.settings["default"]
+    return {**described, **found, "ENGINE": described["ENGINE"], "OPTIONS": given}
 
 
 def source_of(world: World) -> Source:

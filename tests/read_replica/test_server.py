@@ -18,6 +18,7 @@ from tests.phones import PULL, create
 from tests.read_replica.pair import Pair
 
 THREADS = 2
+PAGE_ROWS = 10
 READS = "SELECT coalesce(idx_scan, 0) FROM pg_stat_user_tables WHERE relname = 'sync_entry'"
 SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'fieldsync'"
 
@@ -56,8 +57,8 @@ def on_replica(pair: Pair, query: str) -> int:
     return int(row[0])
 
 
-def pull(phone: WireCaller, cursor: str = "", limit: int = 50) -> Reply:
-    reply = phone.send("GET", f"{PULL}?limit={limit}&cursor={cursor}")
+def pull(phone: WireCaller, cursor: str = "") -> Reply:
+    reply = phone.send("GET", f"{PULL}?limit={PAGE_ROWS}&cursor={cursor}")
     assert reply.status == 200, reply.body
     return reply
 
@@ -86,8 +87,8 @@ def test_server_reads_pages_on_its_replica(pair: Pair, seeded: None, tmp_path: P
     with serving(pair, pair.replica.url, tmp_path / "log") as dora:
         ids, _ = pull_all(dora)
 
-        assert len(ids) > 50
-        wait_until(lambda: on_replica(pair, READS) >= before + len(ids) // 50)
+        assert len(ids) > 2 * PAGE_ROWS
+        wait_until(lambda: on_replica(pair, READS) >= before + len(ids) // PAGE_ROWS)
         assert 1 <= on_replica(pair, SESSIONS) <= THREADS
 
 
@@ -120,5 +121,5 @@ def test_server_starts_without_its_replica(pair: Pair, seeded: None, tmp_path: P
     with serving(pair, nobody, tmp_path / "log") as dora:
         ids, _ = pull_all(dora)
 
-    assert len(ids) > 50
+    assert len(ids) > 2 * PAGE_ROWS
     assert "left alone" in (tmp_path / "log").read_text()

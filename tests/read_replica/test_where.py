@@ -188,3 +188,29 @@ def test_deleted_row_is_no_matter_of_the_replica(
     (result,) = dora.push(delete("work_orders", order["id"], 1))
 
     assert result["outcome"] == "deleted"
+
+
+def test_digest_is_summed_up_on_the_replica_that_is_current(
+    pair: Pair, alice: Phone, dora: Phone, wales: World
+) -> None:
+    """It reads all that a device holds; and it stands for a head, which the replica must have."""
+
+    def digest() -> Any:
+        found = alice.send("GET", f"/api/v1/sync/digest?cursor={alice.cursor}").json()
+        found.pop("server_time")
+        return found
+
+    dora.push(*orders(5, wales))
+    alice.pull()
+    pair.replica.catch_up()
+    with pages_read() as read:
+        before = digest()
+    assert read == {"replica": 1}
+    pair.replica.pause()
+    dora.push(*orders(1, wales))
+
+    after = digest()
+
+    counts = [each["collections"]["work_orders"]["count"] for each in (before, after)]
+    assert counts == [5, 6]
+    assert (before["behind"], after["behind"]) == (False, True)

@@ -15,7 +15,19 @@ MORE_ENTRIES = (
     "tenant_id, 'elsewhere', collection, row_id, seq, digest, "
     "get_byte(sha256(convert_to(row_id, 'UTF8')), 0)"
 )
+OF_HELD = "AND op <> 'scope_exit' AND scope LIKE 'territory%%'"
 EDIT = "edit the note"  # the commonest remedy, in place of SQL
+
+
+DIGESTED = ("sync_change", "sync_entry")
+
+
+def redigest(digest: str, change: str, where: str = OF_NOTE) -> tuple[str, ...]:
+    """Return SQL that alters a change, and gives it and its entries the digest that fits."""
+    return (
+        f"UPDATE sync_change SET {change}, digest = %({digest})s {where}",
+        f"UPDATE sync_entry SET digest = %({digest})s {where}",
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,29 +132,32 @@ FAULTS = {
                 "UPDATE sync_change SET op = 'delete', payload = NULL, digest = %(no_payload)s "
                 f"{OF_NOTE}"
             ),
-            f"UPDATE sync_entry SET op = 'delete' {OF_NOTE} AND op = 'upsert'",
+            (
+                f"UPDATE sync_entry SET op = 'delete', digest = %(no_payload)s {OF_NOTE} "
+                "AND op = 'upsert'"
+            ),
         ),
         what=Kind.ROW_ENTOMBED,
     ),
     "version 0": Fault(
         plant=(
             f"UPDATE note SET version = 0 {NOTE}",
-            f"UPDATE sync_change SET version = 0, digest = %(digest_of_0)s {OF_NOTE}",
+            *redigest("digest_of_0", "version = 0"),
         ),
         what=Kind.VERSION_BELOW_ONE,
         mend=(f"UPDATE note SET version = 1 {NOTE}", EDIT),
     ),
     "tombstone at version 0": Fault(
-        plant=(f"UPDATE sync_change SET version = 0, digest = %(no_payload_at_0)s {OF_GONE}",),
+        plant=redigest("no_payload_at_0", "version = 0", OF_GONE),
         what=Kind.VERSION_BELOW_ONE,
         row="notes/gone",
-        mend=(f"UPDATE sync_change SET version = 2, digest = %(no_payload_at_2)s {OF_GONE}",),
+        mend=redigest("no_payload_at_2", "version = 2", OF_GONE),
     ),
     "version ahead of the feed": Fault(
         plant=(f"UPDATE note SET version = 7 {NOTE}",), what=Kind.VERSION_DIFFERS
     ),
     "version behind the feed": Fault(
-        plant=(f"UPDATE sync_change SET version = 7, digest = %(digest_of_7)s {OF_NOTE}",),
+        plant=redigest("digest_of_7", "version = 7"),
         what=Kind.VERSION_DIFFERS,
         mend=(f"UPDATE note SET version = 7 {NOTE}", EDIT),
     ),
@@ -181,22 +196,48 @@ FAULTS = {
         mend=("UPDATE asset SET attributes = '{\"l\": 1.0}' WHERE id = %(asset)s",),
     ),
     "payload that is no JSON": Fault(
-        plant=(f"UPDATE sync_change SET payload = '{{', digest = %(digest_of_brace)s {OF_NOTE}",),
+        plant=redigest("digest_of_brace", "payload = '{'"),
         what=Kind.PAYLOAD_DIFFERS,
     ),
     "payload that is no object": Fault(
-        plant=(f"UPDATE sync_change SET payload = '7', digest = %(digest_of_number)s {OF_NOTE}",),
+        plant=redigest("digest_of_number", "payload = '7'"),
         what=Kind.PAYLOAD_DIFFERS,
     ),
     "checksum of something else": Fault(
-        plant=(f"UPDATE sync_change SET digest = digest # 1 {OF_NOTE}",),
+        plant=tuple(f"UPDATE {table} SET digest = digest # 1 {OF_NOTE}" for table in DIGESTED),
         what=Kind.DIGEST_DIFFERS,
     ),
     "checksum of another tombstone": Fault(
-        plant=(f"UPDATE sync_change SET digest = digest # 1 {OF_GONE}",),
+        plant=tuple(f"UPDATE {table} SET digest = digest # 1 {OF_GONE}" for table in DIGESTED),
         what=Kind.DIGEST_DIFFERS,
         row="notes/gone",
-        mend=(f"UPDATE sync_change SET digest = digest # 1 {OF_GONE}",),
+        mend=tuple(f"UPDATE {table} SET digest = digest # 1 {OF_GONE}" for table in DIGESTED),
+    ),
+    "entry with another digest": Fault(
+        plant=(f"UPDATE sync_entry SET digest = digest # 1 {OF_NOTE} {OF_HELD}",),
+        what=Kind.ENTRY_SUMMED_WRONG,
+    ),
+    "entry of a tombstone with another digest": Fault(
+        plant=(f"UPDATE sync_entry SET digest = digest # 1 {OF_GONE} {OF_HELD}",),
+        what=Kind.ENTRY_SUMMED_WRONG,
+        row="notes/gone",
+        mend=(f"UPDATE sync_entry SET digest = digest # 1 {OF_GONE} {OF_HELD}",),
+    ),
+    "entry in another bucket": Fault(
+        plant=(f"UPDATE sync_entry SET bucket = (bucket + 1) %% 256 {OF_NOTE} {OF_HELD}",),
+        what=Kind.ENTRY_SUMMED_WRONG,
+    ),
+    "exit in another bucket": Fault(
+        plant=(
+            f"UPDATE sync_entry SET bucket = (bucket + 1) %% 256 {OF_NOTE} AND op = 'scope_exit'",
+        ),
+        what=Kind.ENTRY_SUMMED_WRONG,
+        mend=(
+            (
+                "UPDATE sync_entry SET bucket = get_byte(sha256(convert_to(row_id, 'UTF8')), 0) "
+                f"{OF_NOTE} AND op = 'scope_exit'"
+            ),
+        ),
     ),
     "row told to too few": Fault(
         plant=(
