@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from django.core.checks import CheckMessage, Error, Tags, register
-from django.db import DEFAULT_DB_ALIAS, connection
+from django.db import DEFAULT_DB_ALIAS, connection, connections
 
 from sync import epochs
+from sync.conf import sync_settings
 from sync.pokes.lines import make_line
 from sync.registry import ranked_collections
 
@@ -50,6 +51,21 @@ def check_heads(*, databases: Sequence[str] | None = None, **_: Any) -> list[Che
             id="sync.E003",
         )
         for behind in epochs.list_behind()[:TENANTS_LISTED]
+    ]
+
+
+@register()
+def check_replica(**_: Any) -> list[CheckMessage]:
+    """The read replica is a database of the project, and not the primary itself."""
+    alias = sync_settings().replica_alias
+    if not alias or (alias in list(connections) and alias != DEFAULT_DB_ALIAS):
+        return []
+    return [
+        Error(
+            f"SYNC['REPLICA_ALIAS'] is {alias!r}, which is no read replica in DATABASES.",
+            hint="Describe the replica in DATABASES under that name, or leave the setting out.",
+            id="sync.E005",
+        )
     ]
 
 

@@ -41,6 +41,7 @@ class SyncSettings:
     wait_s_max: int = 60  # a pull with `wait=`
     tombstone_days: int = 90  # deletions and scope exits; who was away for longer pulls afresh
     quarantine_days: int = 365  # settled parked mutations, for questions about last season's work
+    replica_alias: str = ""  # the name in DATABASES of a read replica for pulls; none when empty
     cursor_key: str = ""  # secret for signing cursors; SECRET_KEY when empty
 
 

@@ -4,14 +4,16 @@
 
 The head is read before the page, and the page never goes beyond it; so a cursor never passes a
 change that was still to become visible. The floor is read with the page again: what was pruned
-meanwhile is missing in it. What a device that holds other scopes than before is told
-first is in `cursor.Phase`; whatever it has read, it can go on from there.
+meanwhile is missing in it. Pages come from the read replica, if there is one, as far as it has
+what the device needs; all else is the primary's. What a device that holds other scopes than
+before is told first is in `cursor.Phase`; whatever it has read, it can go on from there.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 from collections.abc import Collection as Sized
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +23,7 @@ from sync import changelog, epochs, pages, wire
 from sync.conf import sync_settings
 from sync.cursor import Cursor, Phase, parse_cursor, render_cursor
 from sync.errors import CursorExpired, EpochChanged, ParameterInvalid
+from sync.read_replica import Fetch, Source
 from sync.registry import ranked_collections
 from sync.scope_set import ScopeSet
 
@@ -63,6 +66,7 @@ class _Reading:
 
     actor: Actor
     stream: changelog.StreamState
+    source: Source
     to: ScopeSet
     held: ScopeSet
     known: ScopeSet
@@ -70,6 +74,13 @@ class _Reading:
 
     def is_done(self, place: Cursor) -> bool:
         return place.phase is Phase.FEED and place.seq == self.stream.head
+
+    def fetch_at(self, place: Cursor) -> Fetch:
+        """Return what reads the page at `place`.
+
+        A replica must know of what was deleted or left up to `live_until`: that is not told.
+        """
+        return functools.partial(self.source.fetch, place=max(place.seq, place.live_until))
 
 
 def pull(
@@ -147,7 +158,15 @@ def _open(
     """Return where to read on, and with which sets."""
 
     def reading(held: ScopeSet, known: ScopeSet) -> _Reading:
-        return _Reading(actor=actor, stream=stream, to=to, held=held, known=known, border=border)
+        return _Reading(
+            actor=actor,
+            stream=stream,
+            source=Source(tenant_id=actor.tenant_id, epoch=stream.epoch, head=stream.head),
+            to=to,
+            held=held,
+            known=known,
+            border=border,
+        )
 
     if given is None:
         pages.remember(actor.tenant_id, [to])
@@ -214,6 +233,7 @@ def _let_go(reading: _Reading, place: Cursor, limit: int) -> tuple[pages.Lines, 
         after=place.row,
         limit=limit,
         border=reading.border,
+        fetch=reading.fetch_at(place),
     )
     if lines.scanned < limit:
         return lines, msgspec.structs.replace(place, step=place.step + 1, row=None)
@@ -227,7 +247,9 @@ def _enter(reading: _Reading, place: Cursor, limit: int) -> tuple[pages.Lines, C
     if not gained or place.step >= place.seq:
         return pages.NOTHING, feed
     window = pages.Window(after=place.step, until=place.seq, live_until=place.seq, limit=limit)
-    lines = pages.read_page(reading.actor, gained, window, border=reading.border)
+    lines = pages.read_page(
+        reading.actor, gained, window, border=reading.border, fetch=reading.fetch_at(place)
+    )
     if lines.reached >= place.seq:
         return lines, feed
     return lines, msgspec.structs.replace(place, step=lines.reached)
@@ -237,7 +259,13 @@ def _follow(reading: _Reading, place: Cursor, limit: int) -> tuple[pages.Lines, 
     """Tell what happened since, up to the head."""
     head = reading.stream.head
     window = pages.Window(after=place.seq, until=head, live_until=place.live_until, limit=limit)
-    lines = pages.read_page(reading.actor, reading.to.slice, window, border=reading.border)
+    lines = pages.read_page(
+        reading.actor,
+        reading.to.slice,
+        window,
+        border=reading.border,
+        fetch=reading.fetch_at(place),
+    )
     return lines, msgspec.structs.replace(place, seq=lines.reached)
 
 
