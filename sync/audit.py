@@ -46,6 +46,13 @@ _OUT_OF_RANGE = """
 SELECT collection, row_id, seq FROM sync_change
 WHERE tenant_id = %(tenant)s AND (seq < 1 OR seq > %(head)s)
 """
+# Other entries have the seq of their change, which is another check.
+_EXIT_OUT_OF_RANGE = """
+SELECT e.collection, e.row_id, e.scope, e.seq FROM sync_entry e JOIN sync_change c
+    ON (c.tenant_id, c.collection, c.row_id) = (e.tenant_id, e.collection, e.row_id)
+WHERE e.tenant_id = %(tenant)s AND e.op = 'scope_exit' AND (e.seq < 1 OR e.seq > %(head)s)
+    AND NOT e.scope = ANY(c.scopes)
+"""
 _TWICE = """
 SELECT seq, array_agg(collection || '/' || row_id ORDER BY collection, row_id) FROM (
     SELECT seq, collection, row_id FROM sync_change WHERE tenant_id = %(tenant)s
@@ -75,12 +82,23 @@ LEFT JOIN sync_entry e ON e.tenant_id = c.tenant_id AND e.scope = held.scope
     AND e.collection = c.collection AND e.row_id = c.row_id
 WHERE c.tenant_id = %(tenant)s AND (e.op IS DISTINCT FROM c.op OR e.seq IS DISTINCT FROM c.seq)
 """
+# What a row had when it left a scope is summed up by nobody; its bucket must do for its return.
+_SUMMED_WRONG = """
+SELECT e.collection, e.row_id, e.scope, e.bucket, right_one.bucket
+FROM sync_entry e JOIN sync_change c ON c.tenant_id = e.tenant_id
+    AND c.collection = e.collection AND c.row_id = e.row_id
+CROSS JOIN LATERAL get_byte(sha256(convert_to(e.row_id, 'UTF8')), 0) AS right_one(bucket)
+WHERE e.tenant_id = %(tenant)s AND (e.bucket <> right_one.bucket
+    OR e.digest <> c.digest AND (e.op, e.seq) = (c.op, c.seq))
+"""
 _OTHER_ENTRIES = """
 SELECT e.collection, e.row_id, e.scope, e.op, e.seq, c.seq
 FROM sync_entry e LEFT JOIN sync_change c ON c.tenant_id = e.tenant_id
     AND c.collection = e.collection AND c.row_id = e.row_id
 WHERE e.tenant_id = %(tenant)s AND (c.seq IS NULL
-    OR NOT e.scope = ANY(c.scopes) AND (e.op <> 'scope_exit' OR e.seq >= c.seq))
+    OR NOT e.scope = ANY(c.scopes)
+        AND (e.op <> 'scope_exit' OR e.seq >= c.seq AND e.seq <= (
+            SELECT head FROM sync_stream WHERE tenant_id = %(tenant)s)))
 """
 
 
@@ -165,6 +183,7 @@ def _faults(
         yield from _check_rowless(tenant_id, collection)
     yield from _check_tombstones(tenant_id)
     yield from _check_entries(tenant_id)
+    yield from _check_sums(tenant_id)
 
 
 def _check_stream(tenant_id: UUID) -> Iterator[tuple[_Place, _Fault]]:
@@ -177,6 +196,9 @@ def _check_stream(tenant_id: UUID) -> Iterator[tuple[_Place, _Fault]]:
             yield (None, None), (Kind.FLOOR_ABOVE_HEAD, f"floor {floor}, head {head}")
         for name, row_id, seq in _read(_OUT_OF_RANGE, tenant_id, head=head):
             yield (name, row_id), (Kind.SEQ_OUT_OF_RANGE, f"seq {seq}, head {head}")
+        for name, row_id, scope, seq in _read(_EXIT_OUT_OF_RANGE, tenant_id, head=head):
+            detail = f"left scope {scope} at {seq}, head {head}"
+            yield (name, row_id), (Kind.SEQ_OUT_OF_RANGE, detail)
     for seq, rows in _read(_TWICE, tenant_id):
         more = f" and {len(rows) - NAMED_MAX} more" if len(rows) > NAMED_MAX else ""
         name, _, row_id = rows[0].partition("/")
@@ -294,6 +316,13 @@ def _check_entries(tenant_id: UUID) -> Iterator[tuple[_Place, _Fault]]:
         else:
             fault = (Kind.ENTRY_LEFT_OVER, f"in scope {scope} {op} at {seq}")
         yield (name, row_id), fault
+
+
+def _check_sums(tenant_id: UUID) -> Iterator[tuple[_Place, _Fault]]:
+    """Check that digests are made of what the changes say."""
+    for name, row_id, scope, bucket, right_one in _read(_SUMMED_WRONG, tenant_id):
+        wrong = "by another digest" if bucket == right_one else f"in bucket {bucket}"
+        yield (name, row_id), (Kind.ENTRY_SUMMED_WRONG, f"in scope {scope} {wrong}")
 
 
 def _read_changes(tenant_id: UUID, name: str, ids: list[str]) -> dict[str, _Logged]:

@@ -1,7 +1,7 @@
 """The change log: what the feed says of every row, and to whom. Owns stream, change and entry.
 
     append    one statement, the last before COMMIT: bump the head, write changes and entries
-    read_page what a scope set sees between two seqs, from one snapshot
+    read_facts, read_payloads   what it holds of some rows
 
 The stream's row lock is the proof that the feed has no gaps: seqs become visible in their order,
 and a rollback leaves no hole. So nothing slow happens after it is taken.
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -24,7 +24,7 @@ from msgspec import Raw
 
 from sync.errors import NeedsCare
 from sync.types import Change, ChangeOp, RowKey
-from sync.wire import PulledChange, bucket, digest, encode
+from sync.wire import bucket, digest, encode
 
 if TYPE_CHECKING:
     import datetime
@@ -80,29 +80,10 @@ WITH bump AS (
         FROM given
     ) AS line
     ON CONFLICT (tenant_id, scope, collection, row_id) DO UPDATE SET
-        seq = excluded.seq, op = excluded.op, digest = excluded.digest
+        seq = excluded.seq, op = excluded.op, digest = excluded.digest, bucket = excluded.bucket
 )
-SELECT (SELECT count(*) FROM changed) FROM bump
+SELECT (SELECT count(*) FROM changed), base + %(seqs)s FROM bump
 """  # a payload of type json is taken over as it stands, byte for byte
-
-_PAGE = """
-WITH line AS (
-    SELECT DISTINCT ON (e.seq) e.seq, e.op, e.collection, e.row_id
-    FROM unnest(%(scopes)s::text[]) AS held(scope)
-    CROSS JOIN LATERAL (
-        SELECT seq, op, collection, row_id FROM sync_entry
-        WHERE tenant_id = %(tenant)s AND scope = held.scope
-            AND seq > %(after)s AND seq <= %(until)s
-            AND (%(collections)s::text[] IS NULL OR collection = ANY(%(collections)s))
-        ORDER BY seq LIMIT %(limit)s
-    ) AS e
-    ORDER BY e.seq LIMIT %(limit)s
-)
-SELECT line.seq, line.op, line.collection, line.row_id, c.version, c.payload, c.device_id
-FROM line LEFT JOIN sync_change c ON c.tenant_id = %(tenant)s
-    AND c.collection = line.collection AND c.row_id = line.row_id AND line.op <> 'scope_exit'
-ORDER BY line.seq
-"""
 
 _STREAM = "SELECT epoch, head, floor FROM sync_stream WHERE tenant_id = %s"
 _LOCK = "SELECT moves FROM sync_stream WHERE tenant_id = %s FOR NO KEY UPDATE"
@@ -159,15 +140,6 @@ class StreamState:
     floor: int
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
-    """Up to `limit` changes with `after` < seq <= `until`; `until` is a head read before."""
-
-    after: int
-    until: int
-    limit: int
-
-
 def append(
     tenant_id: UUID,
     changes: Sequence[Change],
@@ -176,10 +148,10 @@ def append(
     device_id: UUID | None,
     now: datetime.datetime,
     is_move: bool = False,
-) -> bool:
+) -> int | None:
     """Write `changes` to the feed in their order; the last statement before COMMIT.
 
-    Returns False, with nothing written, when scopes moved since `moves` was read.
+    Returns the new head; None, with nothing written, when scopes moved since `moves` was read.
 
     Raises:
         NeedsCare: a row that was taken for new has been there before, as its tombstone tells.
@@ -199,7 +171,7 @@ def append(
         written = cursor.fetchone()
     if written is not None and written[0] < len(lines):
         raise NeedsCare
-    return written is not None
+    return None if written is None else int(written[1])
 
 
 def read_payloads(tenant_id: UUID, keys: Iterable[RowKey]) -> dict[RowKey, StoredRow]:
@@ -251,31 +223,6 @@ def read_stream(tenant_id: UUID) -> StreamState:
     return StreamState(epoch=epoch, head=head, floor=floor)
 
 
-def read_page(
-    tenant_id: UUID,
-    scopes: Iterable[str],
-    window: Window,
-    *,
-    collections: Collection[str],
-    device_id: UUID | None,
-) -> list[PulledChange]:
-    """Return the changes in `window` that `scopes` see, in order of seq.
-
-    A change in several of the scopes is there once. `collections` narrows it; empty means all.
-    """
-    parameters: dict[str, Any] = {
-        "tenant": tenant_id,
-        "scopes": sorted(scopes),
-        "collections": sorted(collections) or None,
-        "after": window.after,
-        "until": window.until,
-        "limit": window.limit,
-    }
-    with connection.cursor() as cursor:
-        cursor.execute(_PAGE, parameters)
-        return [_pulled(line, device_id) for line in cursor.fetchall()]
-
-
 def _key_parameters(tenant_id: UUID, keys: Iterable[RowKey]) -> dict[str, Any]:
     asked: dict[str, list[str]] = {}
     for collection, row_id in keys:
@@ -304,16 +251,3 @@ def _number(changes: Sequence[Change]) -> tuple[list[dict[str, Any]], int]:
             }
         )
     return lines, seqs
-
-
-def _pulled(line: tuple[Any, ...], device_id: UUID | None) -> PulledChange:
-    seq, op, collection, row_id, version, payload, changed_by = line
-    return PulledChange(
-        seq=seq,
-        op=ChangeOp(op),
-        collection=collection,
-        id=row_id,
-        version=version,
-        is_own=device_id is not None and changed_by == device_id,
-        payload=payload if op == ChangeOp.UPSERT else None,
-    )

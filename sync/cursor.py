@@ -1,58 +1,75 @@
 """The cursor: how far a device has read, signed, bound to its tenant, epoch and scope set. Pure.
 
-    version(1) tenant(16) epoch(16) scopes(8) seq(8) live_until(8) signature(16)  ->  base64url
+    version(1) fields(msgpack) signature(16)  ->  base64url
 
-`seq` is the last seq that was scanned. `live_until` is the head when the first sync began: the
-device never had rows that were deleted before, so their tombstones are left out up to there.
+A device that holds other scopes than before reads on in three phases, each of which can be left
+off and taken up at any line:
+
+    EXITS    what is in the scopes that were lost, and in none still held: `scope_exit`
+    ENTRIES  what the gained scopes hold, as it was told to others up to `seq`
+    FEED     what happens from `seq` on, to what it sees now
+
+`held` is what rows on the device may be from, `known` what it has all of up to `seq`, `to` what
+it reads with. They change together: whoever loses a scope does no longer know it, though they may
+hold rows of it until they were told. In FEED the three are one.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import dataclasses
-import hashlib
+import enum
 import hmac
-import struct
-from collections.abc import Iterable
+from typing import Final
 from uuid import UUID
 
+import msgspec
+
 from sync.errors import CursorInvalid
-
-_FORMAT = struct.Struct(">B16s16s8sqq")
-_VERSION = 1
-_SIGNATURE_BYTES = 16
-CHARS_MAX = 200  # an encoded cursor is 98; anything much longer is not one
+from sync.types import RowKey
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Cursor:
-    """A place in one tenant's feed, as one scope set sees it."""
+class Phase(enum.IntEnum):
+    """What the next page is about."""
 
-    tenant_id: UUID
-    epoch: UUID
-    scopes: bytes  # digest of the scope set, 8 bytes
+    FEED = 0
+    EXITS = 1
+    ENTRIES = 2
+
+
+_VERSION: Final = b"\x02"
+_SIGNATURE_BYTES: Final = 16
+CHARS_MAX: Final = 1_000  # an encoded cursor is about 100, and 900 with the longest names
+
+
+class Cursor(msgspec.Struct, frozen=True, kw_only=True, array_like=True, omit_defaults=True):
+    """A place in one tenant's feed, as one scope set sees it; sets go by their digests.
+
+    `seq` is the last seq that was scanned. `live_until` is the head when the first sync began: the
+    device never had rows that were deleted before, so their tombstones are left out up to there.
+    `step` is the last seq of the gained scopes that was scanned, or the place of the lost scope
+    that is being looked through; `row` is then the last one in it.
+    """
+
+    epoch: bytes
+    to: bytes
     seq: int
     live_until: int
+    phase: Phase = Phase.FEED
+    held: bytes = b""
+    known: bytes = b""
+    step: int = 0
+    row: RowKey | None = None
 
 
-def scope_digest(scopes: Iterable[str]) -> bytes:
-    """Return 8 bytes that tell scope sets apart, whatever their order."""
-    text = "\0".join(sorted(scopes)).encode()
-    return hashlib.blake2b(text, digest_size=8).digest()
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Cursor)
 
 
-def render_cursor(cursor: Cursor, key: str) -> str:
+def render_cursor(cursor: Cursor, key: str, tenant_id: UUID) -> str:
     """Return `cursor` as the opaque text that a device keeps."""
-    body = _FORMAT.pack(
-        _VERSION,
-        cursor.tenant_id.bytes,
-        cursor.epoch.bytes,
-        cursor.scopes,
-        cursor.seq,
-        cursor.live_until,
-    )
-    return base64.urlsafe_b64encode(body + _sign(body, key)).rstrip(b"=").decode()
+    body = _VERSION + _encoder.encode(cursor)
+    return base64.urlsafe_b64encode(body + _sign(body, key, tenant_id)).rstrip(b"=").decode()
 
 
 def parse_cursor(text: str, key: str, tenant_id: UUID) -> Cursor:
@@ -62,24 +79,17 @@ def parse_cursor(text: str, key: str, tenant_id: UUID) -> Cursor:
         CursorInvalid: not made with `key`, altered, of another version, or another tenant's.
     """
     raw = _decode(text)
-    body, signature = raw[: _FORMAT.size], raw[_FORMAT.size :]
-    if len(body) != _FORMAT.size or not hmac.compare_digest(signature, _sign(body, key)):
+    body, signature = raw[:-_SIGNATURE_BYTES], raw[-_SIGNATURE_BYTES:]
+    if not hmac.compare_digest(signature, _sign(body, key, tenant_id)):
         raise CursorInvalid
-    version, tenant, epoch, scopes, seq, live_until = _FORMAT.unpack(body)
-    if version != _VERSION or tenant != tenant_id.bytes:
+    if not body.startswith(_VERSION):
         raise CursorInvalid
-    return Cursor(
-        tenant_id=tenant_id,
-        epoch=UUID(bytes=epoch),
-        scopes=scopes,
-        seq=seq,
-        live_until=live_until,
-    )
+    return _decoder.decode(body[len(_VERSION) :])
 
 
-def _sign(body: bytes, key: str) -> bytes:
-    mac = hmac.new(b"fieldsync cursor\0" + key.encode(), body, hashlib.sha256)
-    return mac.digest()[:_SIGNATURE_BYTES]
+def _sign(body: bytes, key: str, tenant_id: UUID) -> bytes:
+    secret = b"fieldsync cursor\0" + tenant_id.bytes + key.encode()
+    return hmac.digest(secret, body, "sha256")[:_SIGNATURE_BYTES]
 
 
 def _decode(text: str) -> bytes:

@@ -18,9 +18,9 @@
     |- QuarantineRefused  409/422  quarantine_refused         the engine refused it again
     |- CursorGone             410  the cursor is of no use any more: pull afresh, keep the outbox
     |  |- CursorExpired            cursor_expired
-    |  |- EpochChanged             epoch_changed
-    |  `- ScopesChanged            scopes_changed
+    |  `- EpochChanged             epoch_changed
     |- Unavailable            503  temporarily_unavailable    retry: the same request again
+    |- TooManyWaiting         503  too_many_waiting           retry: later
     |- EditRefused             409  edit_refused               an office write was refused
     `- BypassesFeed                programming error: a write that the feed would not hear of
 
@@ -263,16 +263,6 @@ class EpochChanged(CursorGone):
         super().__init__("The database was restored. Keep the outbox, and pull afresh.")
 
 
-class ScopesChanged(CursorGone):
-    """The device holds other scopes than when the cursor was made."""
-
-    code = "scopes_changed"
-    title = "The device's scopes changed"
-
-    def __init__(self) -> None:
-        super().__init__("This device sees other rows now. Keep the outbox, and pull afresh.")
-
-
 class Unavailable(SyncError):
     """The database refused for a reason that passes; nothing was done, or the key knows."""
 
@@ -284,6 +274,19 @@ class Unavailable(SyncError):
 
     def __init__(self) -> None:
         super().__init__("Repeat the same request with the same key.")
+
+
+class TooManyWaiting(SyncError):
+    """The process has no place for another stream or held pull."""
+
+    code = "too_many_waiting"
+    status = 503
+    title = "Too many devices are waiting here"
+    retryable = True
+    retry_after_s = 15
+
+    def __init__(self) -> None:
+        super().__init__("Pull without waiting; ask again later.")
 
 
 class EditRefused(SyncError):

@@ -122,7 +122,7 @@ class ScopeSet(models.Model):
     tenant_id = models.UUIDField()
     digest = models.BinaryField(max_length=16)
     scopes = ArrayField(models.CharField(max_length=80))
-    collections = ArrayField(models.CharField(max_length=64))
+    collections = ArrayField(models.CharField(max_length=64), null=True)  # none: all of them
 
     class Meta:
         db_table = "sync_scope_set"

@@ -1,9 +1,9 @@
 """Answers as bytes: what a push came to, and what a pull brings. Pure.
 
-    results --report_members, encode--> bytes        changes --render_page--> bytes
+    results --report_members, encode--> bytes        changes (JSON) --render_page--> bytes
 
 `docs/protocol.md` describes the same shapes in words; `push_body` parses what comes in. Payloads
-of rows are spliced in as they are stored; they are never parsed on the way out.
+of rows are spliced in as they are stored (`pages`); they are never parsed on the way out.
 """
 
 from __future__ import annotations
@@ -11,27 +11,18 @@ from __future__ import annotations
 import datetime
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from sync.clock import render_time
-from sync.types import ChangeOp, FieldError, Outcome, Result, Wire
+from sync.types import FieldError, Outcome, Result, Wire
+
+if TYPE_CHECKING:
+    from uuid import UUID
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
-
-
-class PulledChange(msgspec.Struct, frozen=True, kw_only=True):
-    """One change as the feed holds it; `payload` is the row's JSON, None without an upsert."""
-
-    seq: int
-    op: ChangeOp
-    collection: str
-    id: str
-    version: int | None = None
-    is_own: bool = False
-    payload: str | None = None
 
 
 _encoder = msgspec.json.Encoder()
@@ -65,6 +56,11 @@ def digest(row_id: str, version: int, payload: bytes | None) -> int:
 def bucket(row_id: str) -> int:
     """Return which of the 256 buckets of a digest the row is in."""
     return hashlib.sha256(row_id.encode()).digest()[0]
+
+
+def render_checksum(checksum: int) -> str:
+    """Return a checksum as 16 hexadecimal digits."""
+    return f"{checksum & 0xFFFF_FFFF_FFFF_FFFF:016x}"
 
 
 def render_payload(row: Wire) -> bytes:
@@ -105,18 +101,36 @@ def decode(text: bytes | str) -> Any:
     return msgspec.json.decode(text)
 
 
-def render_page(
-    changes: Iterable[PulledChange], *, cursor: str, has_more: bool, now: datetime.datetime
-) -> bytes:
-    """Return one page of a pull."""
-    return _encoder.encode(
-        {
-            "cursor": cursor,
-            "has_more": has_more,
-            "server_time": render_time(now),
-            "changes": [_render_change(change) for change in changes],
-        }
-    )
+def render_page(changes: str, *, cursor: str, has_more: bool, now: datetime.datetime) -> bytes:
+    """Return one page of a pull; `changes` are JSON, with commas in between."""
+    place = _render_place(cursor, has_more=has_more, now=now)
+    return b'%b,"changes":[%b]}' % (place[:-1], changes.encode())
+
+
+def render_lines(changes: str, *, cursor: str, has_more: bool, now: datetime.datetime) -> bytes:
+    """Return a part of a stream: `changes`, a line each, and the cursor behind them."""
+    place = _render_place(cursor, has_more=has_more, now=now)
+    return b"%b%b%b\n" % (changes.encode(), b"\n" if changes else b"", place)
+
+
+def _render_place(cursor: str, *, has_more: bool, now: datetime.datetime) -> bytes:
+    return encode({"cursor": cursor, "has_more": has_more, "server_time": render_time(now)})
+
+
+def render_etag(epoch: UUID, head: int, scopes: bytes) -> str:
+    """Return what stands for all that a scope set sees of a feed at a head.
+
+    A weak one: what it stands for is the changes, not the bytes, which say the time and may be
+    compressed.
+    """
+    seen = hashlib.blake2b(epoch.bytes + scopes, digest_size=8).hexdigest()
+    return f'W/"{head}-{seen}"'
+
+
+def render_rows(rows: Sequence[str], *, has_more: bool, now: datetime.datetime) -> bytes:
+    """Return rows that are sent again; `rows` are changes as JSON."""
+    place = encode({"has_more": has_more, "server_time": render_time(now)})
+    return b'%b,"changes":[%b]}' % (place[:-1], ",".join(rows).encode())
 
 
 def _render_result(result: Result) -> Wire:
@@ -148,12 +162,3 @@ def _render_result(result: Result) -> Wire:
 
 def _render_error(error: FieldError) -> Wire:
     return {"path": error.path, "code": error.code, "detail": error.detail, "args": error.args}
-
-
-def _render_change(change: PulledChange) -> Wire:
-    line: Wire = {"op": change.op, "collection": change.collection, "id": change.id}
-    if change.op is not ChangeOp.SCOPE_EXIT:
-        line["version"] = change.version
-    if change.payload is not None:
-        line |= {"own": change.is_own, "data": msgspec.Raw(change.payload.encode())}
-    return line

@@ -2,7 +2,9 @@
 
     truth      all rows of the tenant, read from the model tables, with scopes worked out from them
     replicas   each device holds exactly the rows of its scopes, field by field
+    refusals   whatever was refused waits on its device, with a reason, or was resolved there
     accounts   edits that the tables count = edits that the devices were told are applied
+    digests    what the server says each device holds = what comes of the truth by SHA-256 and XOR
     feed       versions dense, seqs unique and below the head, the log as the tables
 
 Nothing of it reads the feed to check the feed.
@@ -11,19 +13,23 @@ Nothing of it reads the feed to check the feed.
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from msgspec.structs import replace
 
-from sync import storage
+from sync import digests, storage
 from sync.models import ChangeRow, Stream
 from sync.registry import ranked_collections
-from sync.types import RowKey, RowState
+from sync.types import Actor, RowKey, RowState
+from sync.wire import decode, render_payload
 
 APPLIED = ("created", "updated", "merged", "deleted")  # outcomes that count up a version
+KEPT = (*APPLIED, "unchanged")  # what the server has now; all other outcomes are refusals
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +81,37 @@ def check_replica(replica: Replica, truth: Mapping[RowKey, RowState]) -> Iterato
                 yield f"{row} {field}: {ours!r}, the server has {theirs!r}"
 
 
+def check_digest(
+    replica: Replica, truth: Mapping[RowKey, RowState], tenant_id: UUID, now: datetime.datetime
+) -> Iterator[str]:
+    """Yield the buckets of which the server's digest for the device is not that of the tables."""
+    actor = Actor(tenant_id=tenant_id, scopes=replica.scopes)
+    answer = digests.read_digest(
+        actor, cursor=None, collections=(), is_known=lambda _: False, now=now
+    )
+    told = {
+        (name, int(number)): (bucket["count"], int(bucket["checksum"], 16))
+        for name, collection in decode(answer.body or b"{}")["collections"].items()
+        for number, bucket in collection["buckets"].items()
+    }
+    computed = _sum_up({k: v for k, v in truth.items() if v.scopes & replica.scopes})
+    for bucket in sorted(told.keys() | computed.keys()):
+        if told.get(bucket) != computed.get(bucket):
+            yield f"{replica.name} is told another digest of {bucket[0]}, bucket {bucket[1]}"
+
+
+def _sum_up(rows: Mapping[RowKey, RowState]) -> dict[tuple[str, int], tuple[int, int]]:
+    """Return count and checksum of each bucket, computed as a device would."""
+    sums: dict[tuple[str, int], tuple[int, int]] = {}
+    for (collection, row_id), state in rows.items():
+        text = b"%b\n%d\n%b" % (row_id.encode(), state.version, render_payload(state.data))
+        bucket = collection, hashlib.sha256(row_id.encode()).digest()[0]
+        count, checksum = sums.get(bucket, (0, 0))
+        row = int.from_bytes(hashlib.sha256(text).digest()[:8])
+        sums[bucket] = count + 1, checksum ^ row
+    return sums
+
+
 def check_accounts(
     *, made: int, outcomes: Counter[str], edits_before: int, edits_after: int
 ) -> Iterator[str]:
@@ -119,6 +156,26 @@ def check_outboxes(states: Iterable[tuple[str, Any]]) -> Iterator[str]:
                 f"{name} has {state.pending} pending, {state.sent} sent "
                 f"and {state.acked_unseen} unseen rows left"
             )
+
+
+def check_refusals(
+    devices: Iterable[tuple[str, Counter[str], int, Sequence[Any]]],
+) -> Iterator[str]:
+    """Yield work that was refused and is nowhere: not an open issue, and not resolved either.
+
+    Of each device: its name, the outcomes that it was told, how many issues it resolved, and
+    those that are open.
+    """
+    for name, outcomes, resolved, issues in devices:
+        refused = sum(count for outcome, count in outcomes.items() if outcome not in KEPT)
+        if refused != resolved + len(issues):
+            yield (
+                f"{name} was refused {refused} mutations, "
+                f"resolved {resolved} and has {len(issues)} issues"
+            )
+        for issue in issues:
+            if not (issue.code and issue.detail):
+                yield f"{name} was given no reason for {issue.collection}/{issue.row_id}"
 
 
 def _check_versions(key: RowKey, state: RowState, logged: int) -> Iterator[str]:

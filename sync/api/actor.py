@@ -6,6 +6,7 @@ import functools
 from typing import Any
 
 from django.utils.module_loading import import_string
+from rest_framework.exceptions import NotAuthenticated
 from rest_framework.request import Request
 
 from sync.conf import sync_settings
@@ -16,6 +17,19 @@ def actor_of(request: Request) -> Actor:
     """Return the actor behind `request`, as the database has them now."""
     actor: Actor = _find(sync_settings().actor_resolver)(request)
     return actor
+
+
+def actor_again(request: Request) -> Actor:
+    """Return the actor behind a request that is still being answered, as they are by now.
+
+    Raises:
+        APIException: they are not let in any more.
+    """
+    again = Request(request._request)
+    again.authenticators = request.authenticators
+    if not again.user.is_authenticated:
+        raise NotAuthenticated
+    return actor_of(again)
 
 
 @functools.cache

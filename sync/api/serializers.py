@@ -113,6 +113,37 @@ class PageShape(serializers.Serializer[Any]):
     changes = ChangeShape(many=True)
 
 
+class SumShape(serializers.Serializer[Any]):
+    """A number of rows, and the XOR of their digests as 16 hexadecimal digits."""
+
+    count = serializers.IntegerField()
+    checksum = serializers.CharField()
+
+
+class CollectionDigestShape(SumShape):
+    """The sum of a collection, and that of each bucket that is not empty, by its number."""
+
+    buckets = serializers.DictField(child=SumShape())
+
+
+class DigestShape(serializers.Serializer[Any]):
+    """What the server holds for the device."""
+
+    server_time = serializers.DateTimeField()
+    behind = serializers.BooleanField(
+        required=False, help_text="With a cursor: there is something to pull first."
+    )
+    collections = serializers.DictField(child=CollectionDigestShape())
+
+
+class RowsShape(serializers.Serializer[Any]):
+    """The live rows of one bucket, in order of their ids; all of them upserts."""
+
+    has_more = serializers.BooleanField()
+    server_time = serializers.DateTimeField()
+    changes = ChangeShape(many=True)
+
+
 class LimitsShape(serializers.Serializer[Any]):
     """The published limits."""
 
@@ -122,6 +153,7 @@ class LimitsShape(serializers.Serializer[Any]):
     pull_page_rows_max = serializers.IntegerField()
     json_depth_max = serializers.IntegerField()
     key_chars_max = serializers.IntegerField()
+    wait_s_max = serializers.IntegerField(help_text="For `wait=` of a pull.")
     content_encodings = serializers.ListField(
         child=serializers.CharField(), help_text="How a push's body may be compressed."
     )

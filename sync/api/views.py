@@ -12,12 +12,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from sync import clock, feed, push, receipts
+from sync import clock, push, receipts
 from sync.api import serializers as shapes
 from sync.api.actor import actor_of
 from sync.api.body import read_json_body
 from sync.api.inflate import ENCODINGS
-from sync.api.parameters import parse_limit
 from sync.conf import sync_settings
 from sync.errors import KeyRequired
 
@@ -72,37 +71,6 @@ class PushView(APIView):
             now=clock.utc_now(),
         )
         return respond(answer)
-
-
-class PullView(APIView):
-    """`GET /api/v1/sync/pull`."""
-
-    @extend_schema(
-        operation_id="sync_pull",
-        parameters=[
-            OpenApiParameter("cursor", str, description="From the last page; none: first sync."),
-            OpenApiParameter("limit", int, description="Changes a page."),
-            OpenApiParameter("collections", str, description="Names with commas; none: all."),
-        ],
-        responses={
-            200: shapes.PageShape,
-            (400, "application/problem+json"): shapes.ProblemShape,
-            (410, "application/problem+json"): shapes.ProblemShape,
-        },
-    )
-    def get(self, request: Request) -> HttpResponse:
-        """Pull what changed for this device since the cursor."""
-        query = request.query_params
-        page = feed.pull(
-            actor_of(request),
-            cursor=query.get("cursor") or None,
-            limit=parse_limit(query.get("limit")),
-            collections=sorted({name for name in query.get("collections", "").split(",") if name}),
-            now=clock.utc_now(),
-        )
-        return HttpResponse(
-            page, content_type=JSON, headers={"Cache-Control": "private, no-cache"}
-        )
 
 
 class ReceiptView(APIView):

@@ -41,7 +41,10 @@ class Migration(migrations.Migration):
                 ("tenant_id", models.UUIDField()),
                 ("digest", models.BinaryField(max_length=16)),
                 ("scopes", ArrayField(base_field=models.CharField(max_length=80), size=None)),
-                ("collections", ArrayField(base_field=models.CharField(max_length=64), size=None)),
+                (
+                    "collections",
+                    ArrayField(base_field=models.CharField(max_length=64), null=True, size=None),
+                ),
             ],
             options={"db_table": "sync_scope_set"},
         ),

@@ -7,11 +7,13 @@ from collections import Counter
 from types import SimpleNamespace
 
 import pytest
+from django.db import transaction
 
 from backend.demo import proof
-from sync.models import ChangeRow, Stream
+from sync.clock import utc_now
+from sync.models import ChangeRow, Entry, Stream
 from sync.types import RowKey, RowState
-from tests.phones import World, create, make_world, update
+from tests.phones import World, create, make_world, new_id, update
 
 KEY, OTHER = RowKey("sites", "a"), RowKey("sites", "b")
 TRUTH = {
@@ -74,9 +76,69 @@ def test_work_left_in_an_outbox_is_found() -> None:
     assert len(list(proof.check_outboxes(states))) == 1
 
 
+@pytest.mark.parametrize(
+    ("refused", "resolved", "open_issues", "word"),
+    [
+        (2, 1, [("row_not_found", "No such row.")], None),
+        (2, 0, [("row_not_found", "No such row.")], "was refused 2 mutations"),
+        (0, 0, [("row_not_found", "No such row.")], "was refused 0 mutations"),
+        (1, 0, [("row_not_found", "")], "was given no reason for notes/a"),
+    ],
+    ids=["right", "vanished", "out of thin air", "without a reason"],
+)
+def test_refused_work_that_is_nowhere_is_found(
+    refused: int, resolved: int, open_issues: list[tuple[str, str]], word: str | None
+) -> None:
+    """Late work of somebody who was reassigned waits on their device; it is never just gone."""
+    outcomes = Counter(created=5, unchanged=1, not_found=refused)
+    issues = [
+        SimpleNamespace(code=code, detail=detail, collection="notes", row_id="a")
+        for code, detail in open_issues
+    ]
+
+    found = list(proof.check_refusals([("tess", outcomes, resolved, issues)]))
+
+    assert [word in line for line in found if word] == [True] * bool(word)
+    assert bool(found) == bool(word)
+
+
 @pytest.fixture
 def wales(db: None) -> World:
     return make_world("wales")
+
+
+def test_digest_of_the_server_is_compared_with_the_tables(wales: World) -> None:
+    """Byte for byte, in every bucket: rows lost, altered, doubled or shown to somebody else."""
+    phone = wales.hire()
+    tasks = [{"id": new_id(), "position": n, "text": "ä \u2028"} for n in range(2)]
+    order = create("work_orders", **wales.order(assignee=str(phone.user_id), tasks=tasks))
+    note = create("notes", work_order=order["id"], text="rust")
+    phone.push(order, note)
+    phone.push(update("work_orders", order["id"], 1, title="b", scheduled_at="2026-01-01T00:00Z"))
+    truth = proof.read_truth(wales.tenant.pk)
+    scopes = {"tenant", f"user:{phone.user_id}", f"territory:{wales.cardiff}"}
+    replica = proof.Replica(name="tess", scopes=frozenset(scopes), rows={})
+
+    def differences() -> list[str]:
+        return list(proof.check_digest(replica, truth, wales.tenant.pk, utc_now()))
+
+    assert differences() == []
+    entries = Entry.objects.filter(row_id=note["id"])
+    for spoil in ({"digest": 1}, {"op": "delete"}):
+        with transaction.atomic():
+            entries.update(**spoil)
+            (found,) = differences()
+            assert "another digest of notes" in found
+            transaction.set_rollback(True)
+    with transaction.atomic():
+        entries.update(bucket=(entries[0].bucket + 1) % 256)
+        assert len(differences()) == 2
+        transaction.set_rollback(True)
+    Entry.objects.create(
+        tenant_id=wales.tenant.pk, scope="tenant", collection="sites", row_id=wales.other_site,
+        seq=10_000, op="upsert", digest=2, bucket=0,
+    )  # fmt: skip
+    assert len(differences()) == 1
 
 
 def test_proof_reads_the_tables_and_not_the_feed(wales: World) -> None:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-import re
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import httpx2
 import pytest
@@ -16,9 +13,9 @@ import zstandard
 from backend.devstack.server import Server
 from backend.fieldwork.models import Note
 from tests.e2e.conftest import Make
+from tests.e2e.memory import MIB, forget_peak, memory_bytes, only_linux
 from tests.phones import PUSH, Phone, World, create, make_world, new_id
 
-MIB = 1024 * 1024
 CHUNK_BYTES = 64 * 1024
 NOTE_BYTES = 8 * 1024  # a thousand of them are as much as a push may have
 PUSH_S_MAX = 120
@@ -147,15 +144,7 @@ def test_batch_beyond_the_limit_is_halved_and_a_giant_row_becomes_an_issue(
     assert Note.objects.filter(pk__in=ids).count() == 999
 
 
-def memory_bytes(server: Server, what: str) -> int:
-    """Return the server's memory, now (`VmRSS`) or at its highest (`VmHWM`)."""
-    status = Path(f"/proc/{server.child.pid}/status").read_text()
-    found = re.search(rf"{what}:\s+(\d+) kB", status)
-    assert found
-    return int(found[1]) * 1024
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of another process")
+@only_linux
 def test_largest_legal_push_takes_bounded_memory(
     server: Server, link: httpx2.Client, alice: Phone, wales: World
 ) -> None:
@@ -164,8 +153,7 @@ def test_largest_legal_push_takes_bounded_memory(
     send(link, alice, first, framing="content-length", encoding="identity", key=new_id())
     body, ids = note_push(wales, 999)
     assert 7.5 * MIB < len(body) <= 8 * MIB
-    Path(f"/proc/{server.child.pid}/clear_refs").write_text("5")  # forgets the peak so far
-    before = memory_bytes(server, "VmRSS")
+    before = forget_peak(server)
 
     answer = send(link, alice, body, framing="content-length", encoding="identity", key=new_id())
 

@@ -49,19 +49,28 @@ SELECT e.scope, e.collection, e.row_id, e.op FROM sync_entry e LEFT JOIN sync_ch
 WHERE e.tenant_id = %s
   AND (c.row_id IS NULL OR (e.op = 'scope_exit') = (e.scope = ANY(c.scopes)))
 """
+_OTHER_SUM = """
+SELECT e.scope, e.collection, e.row_id, e.digest, c.digest, e.bucket FROM sync_entry e
+JOIN sync_change c ON c.tenant_id = e.tenant_id AND c.collection = e.collection
+  AND c.row_id = e.row_id
+WHERE e.tenant_id = %s AND (
+  e.bucket <> get_byte(sha256(convert_to(e.row_id, 'UTF8')), 0)
+  OR e.op <> 'scope_exit' AND e.digest <> c.digest)
+"""
 _SEQ_TWICE = """
 SELECT seq, count(*) FROM sync_change WHERE tenant_id = %s GROUP BY seq HAVING count(*) > 1
 """
 _HEAD_OFF = """
 SELECT head, newest FROM sync_stream s, LATERAL (
   SELECT coalesce(max(seq), 0) AS newest FROM sync_change c WHERE c.tenant_id = s.tenant_id) AS c
-WHERE s.tenant_id = %s AND head <> newest
+WHERE s.tenant_id = %s AND head <> greatest(newest, floor)
 """
 _UNANSWERED = "SELECT key FROM sync_request WHERE tenant_id = %s AND status IS NULL"
 
 LAWS = {
     "a row without its entry in a scope": _NO_ENTRY,
     "an entry that no change explains": _NO_CHANGE,
+    "an entry with another digest than its change": _OTHER_SUM,
     "two changes with one seq": _SEQ_TWICE,
     "the head is not the newest seq": _HEAD_OFF,
     "a key without an answer": _UNANSWERED,

@@ -17,6 +17,7 @@ PLANTED = {
     "another number than the log has": "DELETE FROM task WHERE position = 1",
     "a row without its entry in a scope": "DELETE FROM sync_entry WHERE collection = 'notes'",
     "an entry that no change explains": "DELETE FROM sync_change WHERE collection = 'notes'",
+    "an entry with another digest than its change": "UPDATE sync_entry SET digest = digest # 1",
     "two changes with one seq": "UPDATE sync_change SET seq = 1 WHERE collection = 'notes'",
     "the head is not the newest seq": "UPDATE sync_stream SET head = head + 1",
     "a key without an answer": "UPDATE sync_request SET status = NULL",

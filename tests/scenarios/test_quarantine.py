@@ -51,7 +51,6 @@ def test_late_work_of_a_reassigned_technician_is_kept_and_signed(
     note = create("notes", work_order=order["id"], text="Changed the seal")
 
     results = alice.push(done, note)
-    alice.cursor, alice.rows = None, {}  # as her phone is told to: `scopes_changed`
     alice.pull()
     parked = kept(sam)
     for each in parked:

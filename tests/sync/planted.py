@@ -15,7 +15,20 @@ MORE_ENTRIES = (
     "tenant_id, 'elsewhere', collection, row_id, seq, digest, "
     "get_byte(sha256(convert_to(row_id, 'UTF8')), 0)"
 )
+OF_HELD = "AND op <> 'scope_exit' AND scope LIKE 'territory%%'"
 EDIT = "edit the note"  # the commonest remedy, in place of SQL
+NEW_EPOCH = "start a new epoch"
+
+
+DIGESTED = ("sync_change", "sync_entry")
+
+
+def redigest(digest: str, change: str, where: str = OF_NOTE) -> tuple[str, ...]:
+    """Return SQL that alters a change, and gives it and its entries the digest that fits."""
+    return (
+        f"UPDATE sync_change SET {change}, digest = %({digest})s {where}",
+        f"UPDATE sync_entry SET digest = %({digest})s {where}",
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +46,7 @@ FAULTS = {
         plant=(f"DELETE FROM sync_stream {OF_TENANT}",),
         what=Kind.STREAM_MISSING,
         row=None,
-        mend=(
-            (
-                "INSERT INTO sync_stream (tenant_id, epoch, head, floor, moves) SELECT %(tenant)s, "
-                f"gen_random_uuid(), max(seq), 0, 0 FROM sync_change {OF_TENANT}"
-            ),
-        ),
+        mend=(NEW_EPOCH,),
     ),
     "floor above head": Fault(
         plant=(
@@ -67,7 +75,17 @@ FAULTS = {
             f"UPDATE sync_entry SET seq = seq + 1000 {OF_NOTE} AND op = 'upsert'",
         ),
         what=Kind.SEQ_OUT_OF_RANGE,
-        mend=(f"UPDATE sync_stream SET head = head + 1000 {OF_TENANT}",),
+        mend=(NEW_EPOCH,),
+    ),
+    "exit beyond the head": Fault(
+        plant=(f"UPDATE sync_entry SET seq = seq + 1000 {OF_NOTE} AND op = 'scope_exit'",),
+        what=Kind.SEQ_OUT_OF_RANGE,
+        mend=(NEW_EPOCH, EDIT),
+    ),
+    "exit that no pull reaches": Fault(
+        plant=(f"UPDATE sync_entry SET seq = 0 {OF_NOTE} AND op = 'scope_exit'",),
+        what=Kind.SEQ_OUT_OF_RANGE,
+        mend=(f"DELETE FROM sync_entry {OF_NOTE} AND op = 'scope_exit'", NEW_EPOCH),
     ),
     "seq that no pull reaches": Fault(
         plant=(
@@ -120,29 +138,32 @@ FAULTS = {
                 "UPDATE sync_change SET op = 'delete', payload = NULL, digest = %(no_payload)s "
                 f"{OF_NOTE}"
             ),
-            f"UPDATE sync_entry SET op = 'delete' {OF_NOTE} AND op = 'upsert'",
+            (
+                f"UPDATE sync_entry SET op = 'delete', digest = %(no_payload)s {OF_NOTE} "
+                "AND op = 'upsert'"
+            ),
         ),
         what=Kind.ROW_ENTOMBED,
     ),
     "version 0": Fault(
         plant=(
             f"UPDATE note SET version = 0 {NOTE}",
-            f"UPDATE sync_change SET version = 0, digest = %(digest_of_0)s {OF_NOTE}",
+            *redigest("digest_of_0", "version = 0"),
         ),
         what=Kind.VERSION_BELOW_ONE,
         mend=(f"UPDATE note SET version = 1 {NOTE}", EDIT),
     ),
     "tombstone at version 0": Fault(
-        plant=(f"UPDATE sync_change SET version = 0, digest = %(no_payload_at_0)s {OF_GONE}",),
+        plant=redigest("no_payload_at_0", "version = 0", OF_GONE),
         what=Kind.VERSION_BELOW_ONE,
         row="notes/gone",
-        mend=(f"UPDATE sync_change SET version = 2, digest = %(no_payload_at_2)s {OF_GONE}",),
+        mend=redigest("no_payload_at_2", "version = 2", OF_GONE),
     ),
     "version ahead of the feed": Fault(
         plant=(f"UPDATE note SET version = 7 {NOTE}",), what=Kind.VERSION_DIFFERS
     ),
     "version behind the feed": Fault(
-        plant=(f"UPDATE sync_change SET version = 7, digest = %(digest_of_7)s {OF_NOTE}",),
+        plant=redigest("digest_of_7", "version = 7"),
         what=Kind.VERSION_DIFFERS,
         mend=(f"UPDATE note SET version = 7 {NOTE}", EDIT),
     ),
@@ -181,22 +202,48 @@ FAULTS = {
         mend=("UPDATE asset SET attributes = '{\"l\": 1.0}' WHERE id = %(asset)s",),
     ),
     "payload that is no JSON": Fault(
-        plant=(f"UPDATE sync_change SET payload = '{{', digest = %(digest_of_brace)s {OF_NOTE}",),
+        plant=redigest("digest_of_brace", "payload = '{'"),
         what=Kind.PAYLOAD_DIFFERS,
     ),
     "payload that is no object": Fault(
-        plant=(f"UPDATE sync_change SET payload = '7', digest = %(digest_of_number)s {OF_NOTE}",),
+        plant=redigest("digest_of_number", "payload = '7'"),
         what=Kind.PAYLOAD_DIFFERS,
     ),
     "checksum of something else": Fault(
-        plant=(f"UPDATE sync_change SET digest = digest # 1 {OF_NOTE}",),
+        plant=tuple(f"UPDATE {table} SET digest = digest # 1 {OF_NOTE}" for table in DIGESTED),
         what=Kind.DIGEST_DIFFERS,
     ),
     "checksum of another tombstone": Fault(
-        plant=(f"UPDATE sync_change SET digest = digest # 1 {OF_GONE}",),
+        plant=tuple(f"UPDATE {table} SET digest = digest # 1 {OF_GONE}" for table in DIGESTED),
         what=Kind.DIGEST_DIFFERS,
         row="notes/gone",
-        mend=(f"UPDATE sync_change SET digest = digest # 1 {OF_GONE}",),
+        mend=tuple(f"UPDATE {table} SET digest = digest # 1 {OF_GONE}" for table in DIGESTED),
+    ),
+    "entry with another digest": Fault(
+        plant=(f"UPDATE sync_entry SET digest = digest # 1 {OF_NOTE} {OF_HELD}",),
+        what=Kind.ENTRY_SUMMED_WRONG,
+    ),
+    "entry of a tombstone with another digest": Fault(
+        plant=(f"UPDATE sync_entry SET digest = digest # 1 {OF_GONE} {OF_HELD}",),
+        what=Kind.ENTRY_SUMMED_WRONG,
+        row="notes/gone",
+        mend=(f"UPDATE sync_entry SET digest = digest # 1 {OF_GONE} {OF_HELD}",),
+    ),
+    "entry in another bucket": Fault(
+        plant=(f"UPDATE sync_entry SET bucket = (bucket + 1) %% 256 {OF_NOTE} {OF_HELD}",),
+        what=Kind.ENTRY_SUMMED_WRONG,
+    ),
+    "exit in another bucket": Fault(
+        plant=(
+            f"UPDATE sync_entry SET bucket = (bucket + 1) %% 256 {OF_NOTE} AND op = 'scope_exit'",
+        ),
+        what=Kind.ENTRY_SUMMED_WRONG,
+        mend=(
+            (
+                "UPDATE sync_entry SET bucket = get_byte(sha256(convert_to(row_id, 'UTF8')), 0) "
+                f"{OF_NOTE} AND op = 'scope_exit'"
+            ),
+        ),
     ),
     "row told to too few": Fault(
         plant=(
