@@ -60,6 +60,15 @@ def test_asgi_entry_answers_and_echoes_the_request_id() -> None:
     assert body["request_id"].encode() == headers[b"x-request-id"]
 
 
+def test_query_that_is_no_text_is_a_400() -> None:
+    """Servers that let it through get the same answer as those that do not."""
+    scope = _http("/api/nothing") | {"query_string": b"\xff"}
+    sent = asyncio.run(_call(scope, [{"type": "http.request", "body": b"", "more_body": False}]))
+
+    assert sent[0]["status"] == 400
+    assert json.loads(sent[1]["body"])["code"] == "request_malformed"
+
+
 def test_asgi_entry_starts_and_stops() -> None:
     """Uvicorn tells an application so; one that does not answer is reported as broken."""
     sent = asyncio.run(
