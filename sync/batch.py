@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 from msgspec.structs import replace
 
-from sync import changelog, scopes, storage, validation
+from sync import changelog, pokes, scopes, storage, validation
 from sync.database_verdict import REFUSALS, explain, is_refusal, misses_a_row
 from sync.errors import NeedsCare
 from sync.failpoints import Point, reach
@@ -97,7 +97,7 @@ def log(actor: Actor, carried: Carried, now: datetime.datetime) -> None:
     changes = scopes.changes_of(writes, facts, _find_resting(actor, writes, facts))
     is_move = scopes.is_move(changes, facts)
     if is_move:
-        changes += scopes.descendants(actor.tenant_id, changes, facts)
+        changes = scopes.with_descendants(actor.tenant_id, changes, facts)
     if not _append(actor, changes, facts, now, is_move=is_move):
         message = "scopes moved under the stream's lock"
         raise AssertionError(message)
@@ -118,7 +118,7 @@ def _append(
     *,
     is_move: bool = False,
 ) -> bool:
-    return changelog.append(
+    head = changelog.append(
         actor.tenant_id,
         changes,
         moves=facts.moves,
@@ -126,6 +126,9 @@ def _append(
         now=now,
         is_move=is_move,
     )
+    if head is not None:
+        pokes.announce(actor.tenant_id, changes, head)
+    return head is not None
 
 
 def _read_batch(

@@ -82,7 +82,7 @@ WITH bump AS (
     ON CONFLICT (tenant_id, scope, collection, row_id) DO UPDATE SET
         seq = excluded.seq, op = excluded.op, digest = excluded.digest, bucket = excluded.bucket
 )
-SELECT (SELECT count(*) FROM changed) FROM bump
+SELECT (SELECT count(*) FROM changed), base + %(seqs)s FROM bump
 """  # a payload of type json is taken over as it stands, byte for byte
 
 _STREAM = "SELECT epoch, head, floor FROM sync_stream WHERE tenant_id = %s"
@@ -148,10 +148,10 @@ def append(
     device_id: UUID | None,
     now: datetime.datetime,
     is_move: bool = False,
-) -> bool:
+) -> int | None:
     """Write `changes` to the feed in their order; the last statement before COMMIT.
 
-    Returns False, with nothing written, when scopes moved since `moves` was read.
+    Returns the new head; None, with nothing written, when scopes moved since `moves` was read.
 
     Raises:
         NeedsCare: a row that was taken for new has been there before, as its tombstone tells.
@@ -171,7 +171,7 @@ def append(
         written = cursor.fetchone()
     if written is not None and written[0] < len(lines):
         raise NeedsCare
-    return written is not None
+    return None if written is None else int(written[1])
 
 
 def read_payloads(tenant_id: UUID, keys: Iterable[RowKey]) -> dict[RowKey, StoredRow]:

@@ -20,6 +20,7 @@
     |  |- CursorExpired            cursor_expired
     |  `- EpochChanged             epoch_changed
     |- Unavailable            503  temporarily_unavailable    retry: the same request again
+    |- TooManyWaiting         503  too_many_waiting           retry: later
     |- EditRefused             409  edit_refused               an office write was refused
     `- BypassesFeed                programming error: a write that the feed would not hear of
 
@@ -273,6 +274,19 @@ class Unavailable(SyncError):
 
     def __init__(self) -> None:
         super().__init__("Repeat the same request with the same key.")
+
+
+class TooManyWaiting(SyncError):
+    """The process has no place for another stream or held pull."""
+
+    code = "too_many_waiting"
+    status = 503
+    title = "Too many devices are waiting here"
+    retryable = True
+    retry_after_s = 15
+
+    def __init__(self) -> None:
+        super().__init__("Pull without waiting; ask again later.")
 
 
 class EditRefused(SyncError):

@@ -45,6 +45,7 @@ class Collection:
     conflicts: ClassVar[ConflictPolicy | Resolver] = ConflictPolicy.REJECT
     parent: ClassVar[str | None] = None  # the reference whose row hands its scopes down
     children: ClassVar[Mapping[str, NestedPolicy]] = {}  # what a list in an update means
+    grants_scopes: ClassVar[bool] = False  # whether its rows have a say in which scopes users hold
 
     def own_scopes(self, row: Wire) -> set[str]:  # noqa: ARG002
         """Return the scopes that `row` is in, besides those of its parent."""

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from sync.changelog import Facts, StoredRow, read_payloads
 from sync.registry import Collection, heirs, ranked_collections
 from sync.storage import child_ids
@@ -87,60 +89,62 @@ def is_move(changes: Iterable[Change], facts: Facts) -> bool:
     )
 
 
-def descendants(tenant_id: UUID, changes: Sequence[Change], facts: Facts) -> list[Change]:
-    """Return the changes that bring along everything below the rows that changed scopes.
+def with_descendants(tenant_id: UUID, changes: Sequence[Change], facts: Facts) -> list[Change]:
+    """Return `changes`, and those that bring along everything below the rows that changed scopes.
 
-    Call it under the stream's lock: no row can appear below a moved one meanwhile.
+    A row that was written in the same batch, below one that is only carried along, is told once:
+    behind what it hangs below, in the scopes that it gets from there. Call it under the stream's
+    lock: no row can appear below a moved one meanwhile.
     """
-    known = {change.key for change in changes}
-    found: list[Change] = []
-    level: Sequence[Change] = [c for c in changes if _is_moved(c, facts.scopes(c.key))]
+    told = {change.key: change for change in changes}
+    logged = {key: facts.scopes(key) for key in told}
+    level = [c for c in changes if c.op is ChangeOp.UPSERT and c.scopes != logged[c.key]]
     while level:
-        parents = _heirs_of(level, tenant_id, known)
-        stored = read_payloads(tenant_id, parents)
-        level = [
-            change
-            for key, row in stored.items()
-            if _is_moved(change := _carried_along(key, row, parents[key]), row.scopes)
-        ]
-        found += level
-        known.update(change.key for change in level)
-    return found
+        inherited = _heirs_of(level, tenant_id)
+        rows = read_payloads(tenant_id, inherited.keys() - told.keys())
+        as_stored = {key: _as_stored(key, row) for key, row in rows.items()}
+        logged |= {key: row.scopes for key, row in rows.items()}
+        level = []
+        for key, scopes in inherited.items():
+            change = told.get(key) or as_stored.get(key)
+            moved = change and _carried_along(change, scopes, logged[key])
+            if change and moved and moved.scopes != change.scopes:
+                told.pop(key, None)
+                told[key] = moved
+                level.append(moved)
+    return list(told.values())
 
 
-def _is_moved(change: Change, before: Scopes) -> bool:
-    return change.op is ChangeOp.UPSERT and change.scopes != before
-
-
-def _heirs_of(
-    level: Sequence[Change], tenant_id: UUID, known: set[RowKey]
-) -> dict[RowKey, Scopes]:
-    """Return the rows below `level` that are not known yet, with their parent's scopes."""
+def _heirs_of(level: Sequence[Change], tenant_id: UUID) -> dict[RowKey, Scopes]:
+    """Return the rows below `level`, with their parent's scopes."""
     by_collection: dict[str, dict[str, Scopes]] = {}
     for change in level:
         by_collection.setdefault(change.key.collection, {})[change.key.id] = change.scopes
-    found = {}
-    for name, scopes_of in by_collection.items():
-        for heir in heirs(name):
-            for child_id, parent_id in child_ids(heir, tenant_id, scopes_of).items():
-                key = RowKey(heir.name, child_id)
-                if key not in known:
-                    found[key] = scopes_of[parent_id]
-    return found
+    return {
+        RowKey(heir.name, child_id): scopes_of[parent_id]
+        for name, scopes_of in by_collection.items()
+        for heir in heirs(name)
+        for child_id, parent_id in child_ids(heir, tenant_id, scopes_of).items()
+    }
 
 
-def _carried_along(key: RowKey, row: StoredRow, inherited: Scopes) -> Change:
-    """Return the change of a row that nobody edited: the same version and JSON in new scopes."""
-    own = ranked_collections()[key.collection].own_scopes(decode(row.payload))
-    scopes = inherited | own
+def _as_stored(key: RowKey, row: StoredRow) -> Change:
     return Change(
         key=key,
         op=ChangeOp.UPSERT,
         version=row.version,
         payload=row.payload.encode(),
-        scopes=scopes,
-        left=row.scopes - scopes,
+        scopes=row.scopes,
     )
+
+
+def _carried_along(change: Change, inherited: Scopes, logged: Scopes) -> Change | None:
+    """Return the change in the scopes that its row gets from a parent that moved."""
+    if change.payload is None:
+        return None  # deleted
+    own = ranked_collections()[change.key.collection].own_scopes(decode(change.payload))
+    scopes = inherited | own
+    return replace(change, scopes=scopes, left=logged - scopes)
 
 
 def _deletion(write: Write, scopes: Scopes) -> Change:

@@ -10,11 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rest_framework_simplejwt.authentication import JWTAuthentication
-from rest_framework_simplejwt.tokens import AccessToken
 
 from backend.accounts.selectors import DeviceSession, load_session
 from backend.accounts.services import note_seen
-from backend.accounts.tokens import parse_token, read_claims
+from backend.accounts.tokens import read_access
 from sync.clock import utc_now
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ class DeviceJWTAuthentication(JWTAuthentication):
         raw_token = self.get_raw_token(header) if header else None
         if raw_token is None:
             return None
-        claims = read_claims(parse_token(AccessToken, raw_token))
+        claims = read_access(raw_token)
         session = load_session(
             user_id=claims.user_id, tenant_id=claims.tenant_id, device_id=claims.device_id
         )

@@ -4,15 +4,20 @@
     Tenant --<   Device   >-- User      one installed app of one user in one tenant
 
 A user may be a member of several tenants; a device belongs to exactly one of each.
+
+Whatever is saved here may end a login or change what a device sees: streams are told to look.
 """
 
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 from django.contrib.auth.models import AbstractUser
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+
+from sync.pokes import announce_access
 
 
 class Role(models.TextChoices):
@@ -44,11 +49,25 @@ class Tenant(models.Model):
     def __str__(self) -> str:
         return self.slug
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save; everybody's streams look whether the tenant is still open."""
+        super().save(*args, **kwargs)
+        announce_access(self.pk, None)
+
 
 class User(AbstractUser):
     """A person; what they may do is said by their memberships, `is_staff` opens the admin."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save; unless it was only that they logged in, their streams look at them again."""
+        is_new = self._state.adding
+        super().save(*args, **kwargs)
+        fields = kwargs.get("update_fields")
+        if not is_new and (fields is None or "is_active" in fields):
+            for tenant_id in self.memberships.values_list("tenant_id", flat=True):
+                announce_access(tenant_id, [self.pk])
 
 
 class Membership(models.Model):
@@ -81,6 +100,18 @@ class Membership(models.Model):
     def __str__(self) -> str:
         return f"{self.user} as {self.role} in {self.tenant}"
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save; the member's streams look at what they hold now."""
+        super().save(*args, **kwargs)
+        announce_access(self.tenant_id, [self.user_id])
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Delete; the member's streams find that they are over."""
+        tenant_id, user_id = self.tenant_id, self.user_id
+        deleted = super().delete(*args, **kwargs)
+        announce_access(tenant_id, [user_id])
+        return deleted
+
 
 class Device(models.Model):
     """One installed app, registered to one user of one tenant.
@@ -110,3 +141,9 @@ class Device(models.Model):
 
     def __str__(self) -> str:
         return f"{self.platform} {self.install_id}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save; a device that is revoked loses its streams."""
+        super().save(*args, **kwargs)
+        if self.revoked_at is not None:
+            announce_access(self.tenant_id, [self.user_id])

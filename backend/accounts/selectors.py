@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.db import connection
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 
     from django.db.models import Model
 
+# Fields of a user that no request of a device has a use for; read when somebody asks after all.
+_LEFT_OUT = ("password", "last_login", "first_name", "last_name", "email", "date_joined")
 _OF_SESSION: tuple[type[Model], ...] = (Membership, User, Tenant, Device)
 
 
@@ -50,8 +51,9 @@ def load_session(*, user_id: UUID, tenant_id: UUID, device_id: UUID) -> DeviceSe
         found = cursor.fetchone()
     if found is None:
         raise _decide_missing(user_id, tenant_id)
-    values = iter(found)
-    membership, user, tenant, device = (_take(model, values) for model in _OF_SESSION)
+    membership, user, tenant, device = (
+        model.from_db(None, names, found[place]) for model, names, place in _places()
+    )
     if not user.is_active:
         raise UserInactive
     if not tenant.is_active:
@@ -70,7 +72,7 @@ def _session_sql() -> str:
 
     A constant, since the ORM takes as long to put such a join together as a small push does.
     """
-    columns = [f"{m._meta.db_table}.{f.column}" for m in _OF_SESSION for f in _fields(m)]
+    columns = [f"{model._meta.db_table}.{name}" for model, names, _ in _places() for name in names]
     membership, user, tenant, device = (model._meta.db_table for model in _OF_SESSION)
     return (
         f"SELECT {', '.join(columns)} FROM {membership} "  # noqa: S608  # names come from models
@@ -82,14 +84,17 @@ def _session_sql() -> str:
     )
 
 
-def _take(model: type[Model], values: Iterator[Any]) -> Any:
-    """Return an instance of `model` from the next values of a row."""
-    names = [field.attname for field in _fields(model)]
-    return model.from_db(None, names, [next(values) for _ in names])
-
-
-def _fields(model: type[Model]) -> Sequence[Any]:
-    return model._meta.concrete_fields
+@functools.cache
+def _places() -> list[tuple[Any, list[str], slice]]:
+    """Return each model of a session, its columns that are read, and where their values stand."""
+    places: list[tuple[Any, list[str], slice]] = []
+    start = 0
+    for model in _OF_SESSION:
+        fields = model._meta.concrete_fields
+        names = [field.attname for field in fields if field.name not in _LEFT_OUT]
+        places.append((model, names, slice(start, start + len(names))))
+        start += len(names)
+    return places
 
 
 def _decide_missing(user_id: UUID, tenant_id: UUID) -> NotLoggedIn:

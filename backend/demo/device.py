@@ -41,6 +41,7 @@ class Ledger:
     """What a device did, and what it was told about it."""
 
     made: int = 0  # mutations, one a row between two pushes
+    resolved: int = 0  # issues that became mutations again
     outcomes: Counter[str] = dataclasses.field(default_factory=Counter)
     pulled: int = 0
     batches_sent: int = 0
@@ -115,6 +116,7 @@ class Device:
             if issue.code == "version_mismatch":
                 issue.resolve(keep="mine")
                 self.ledger.made += 1
+                self.ledger.resolved += 1
 
     def _sync_once(self) -> None:
         began = time.monotonic()

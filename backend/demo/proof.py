@@ -2,6 +2,7 @@
 
     truth      all rows of the tenant, read from the model tables, with scopes worked out from them
     replicas   each device holds exactly the rows of its scopes, field by field
+    refusals   whatever was refused waits on its device, with a reason, or was resolved there
     accounts   edits that the tables count = edits that the devices were told are applied
     digests    what the server says each device holds = what comes of the truth by SHA-256 and XOR
     feed       versions dense, seqs unique and below the head, the log as the tables
@@ -15,7 +16,7 @@ import dataclasses
 import datetime
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -28,6 +29,7 @@ from sync.types import Actor, RowKey, RowState
 from sync.wire import decode, render_payload
 
 APPLIED = ("created", "updated", "merged", "deleted")  # outcomes that count up a version
+KEPT = (*APPLIED, "unchanged")  # what the server has now; all other outcomes are refusals
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +156,26 @@ def check_outboxes(states: Iterable[tuple[str, Any]]) -> Iterator[str]:
                 f"{name} has {state.pending} pending, {state.sent} sent "
                 f"and {state.acked_unseen} unseen rows left"
             )
+
+
+def check_refusals(
+    devices: Iterable[tuple[str, Counter[str], int, Sequence[Any]]],
+) -> Iterator[str]:
+    """Yield work that was refused and is nowhere: not an open issue, and not resolved either.
+
+    Of each device: its name, the outcomes that it was told, how many issues it resolved, and
+    those that are open.
+    """
+    for name, outcomes, resolved, issues in devices:
+        refused = sum(count for outcome, count in outcomes.items() if outcome not in KEPT)
+        if refused != resolved + len(issues):
+            yield (
+                f"{name} was refused {refused} mutations, "
+                f"resolved {resolved} and has {len(issues)} issues"
+            )
+        for issue in issues:
+            if not (issue.code and issue.detail):
+                yield f"{name} was given no reason for {issue.collection}/{issue.row_id}"
 
 
 def _check_versions(key: RowKey, state: RowState, logged: int) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The story: first sync, a day offline, reconnect over a bad link, resolve, and the proof.
+"""The story: first sync, a day offline, a reassignment, reconnect over a bad link, the proof.
 
 Import it once Django is set up: the proof reads the tables.
 """
@@ -9,15 +9,19 @@ import argparse
 import random
 import time
 from collections import Counter
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from backend.demo import figures, proof
+from backend.demo import figures, office, proof
 from backend.demo.device import Device, Ledger
 from backend.demo.fleet import drain, everywhere
 from backend.demo.stage import FAULTS, Stage
 from backend.demo.voice import Voice
 from sync.clock import utc_now
 from sync.types import RowKey
+
+if TYPE_CHECKING:
+    from uuid import UUID
 
 SHARED_ROWS = 40  # work orders that several devices edit
 RESOLVING_ROUNDS = 2  # times that people look at their conflicts
@@ -27,11 +31,15 @@ def play(
     stage: Stage, devices: list[Device], options: argparse.Namespace, voice: Voice
 ) -> tuple[dict[str, Any], list[str]]:
     """Let the story happen; return its figures and the differences that the proof found."""
+    planned = office.prepare(stage.tenant_id, *_reassigned_and_heir(stage))
     voice.say(f"First sync of {len(devices)} devices")
     everywhere(devices, Device.begin, lambda done, of: voice.watch(f"First sync: {done} of {of}"))
-    edits_before = proof.count_edits(proof.read_truth(stage.tenant_id), stage.tenant_id)
     voice.say("A day without a network")
     _work_offline(stage, devices, options)
+    voice.say(f"Meanwhile, unheard: {planned}")
+    scopes = {t.username: t.scopes for t in stage.technicians}
+    scopes[devices[0].username] = office.carry_out(planned)
+    edits_before = proof.count_edits(proof.read_truth(stage.tenant_id), stage.tenant_id)
 
     voice.say(f"All reconnect at once; faults of the link: {options.faults}")
     stage.link.set_rates(FAULTS[options.faults])
@@ -43,7 +51,14 @@ def play(
     drain(devices, lambda _done, _of: None)  # everybody sees what the last one pushed
 
     voice.say("Comparing every replica, ledger and version with the tables")
-    return figures.collect(devices, faults, seconds), _prove(stage, devices, edits_before)
+    found = figures.collect(devices, faults, seconds)
+    return found, _prove(stage.tenant_id, devices, scopes, edits_before)
+
+
+def _reassigned_and_heir(stage: Stage) -> tuple[str, str | None]:
+    """Return the names of the first technician and of the next, if there is one."""
+    first, *others = (technician.username for technician in stage.technicians)
+    return first, others[0] if others else None
 
 
 def _work_offline(stage: Stage, devices: list[Device], options: argparse.Namespace) -> None:
@@ -81,26 +96,34 @@ def _reconnect(devices: list[Device], watch: Any) -> None:
         drain(devices, watch)
 
 
-def _prove(stage: Stage, devices: list[Device], edits_before: int) -> list[str]:
-    truth = proof.read_truth(stage.tenant_id)
+def _prove(
+    tenant_id: UUID,
+    devices: list[Device],
+    scopes: Mapping[str, frozenset[str]],
+    edits_before: int,
+) -> list[str]:
+    truth = proof.read_truth(tenant_id)
     differences: list[str] = []
-    for device, technician in zip(devices, stage.technicians, strict=True):
+    for device in devices:
         rows = {
             RowKey(name, row.id): (row.version, row.data)
             for name in {key.collection for key in truth}
             for row in device.client.collection(name).all()
         }
-        replica = proof.Replica(name=device.username, scopes=technician.scopes, rows=rows)
+        replica = proof.Replica(name=device.username, scopes=scopes[device.username], rows=rows)
         differences += proof.check_replica(replica, truth)
-        differences += proof.check_digest(replica, truth, stage.tenant_id, utc_now())
+        differences += proof.check_digest(replica, truth, tenant_id, utc_now())
     differences += proof.check_outboxes((d.username, d.client.status()) for d in devices)
+    differences += proof.check_refusals(
+        (d.username, d.ledger.outcomes, d.ledger.resolved, d.client.issues()) for d in devices
+    )
     differences += proof.check_accounts(
         made=sum(device.ledger.made for device in devices),
         outcomes=sum((device.ledger.outcomes for device in devices), Counter()),
         edits_before=edits_before,
-        edits_after=proof.count_edits(truth, stage.tenant_id),
+        edits_after=proof.count_edits(truth, tenant_id),
     )
-    differences += proof.check_feed(truth, stage.tenant_id)
+    differences += proof.check_feed(truth, tenant_id)
     return differences
 
 

@@ -60,6 +60,7 @@ class Territories(FieldworkCollection):
 
     name = "territories"
     serializer = serializers.TerritorySerializer
+    grants_scopes: ClassVar[bool] = True  # supervisors hold all below theirs
 
     def own_scopes(self, row: Wire) -> set[str]:  # noqa: ARG002
         """Return the scope that every member holds."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from backend.settings.base import *  # noqa: F403
-from backend.settings.base import DATABASES, env
+from backend.settings.base import DATABASES, SYNC, env
 from backend.settings.variables import Stage
 
 SECRET_KEY = env.secret("SECRET_KEY", Stage.TEST)
@@ -18,5 +18,6 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # hundreds
 CACHES = {  # tests that want Redis say so, so that none share keys
     "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
 }
+SYNC = {**SYNC, "POKE_URL": ""}  # a thread with a connection of its own would keep the database
 
 env.seal()

@@ -1,9 +1,9 @@
-"""`python -m loadtests.bench`: how fast is a push, beside the least that it could cost?
+"""`python -m loadtests.bench`: how fast are pushes and pulls, beside the least they could cost?
 
     stage (PostgreSQL, floor, product) -> cases, round by round -> table, JSON -> verdict
 
-Exit status: 0 done, 1 with --check when a target was missed, 2 it could not run or a push failed,
-128 + n ended by a signal.
+Exit status: 0 done, 1 with --check when a target was missed, 2 it could not run or some work
+failed, 128 + n ended by a signal.
 """
 
 from __future__ import annotations
@@ -20,14 +20,19 @@ from rich.console import Console
 
 from backend.devstack.errors import DevstackError
 from backend.devstack.signals import Stopped, orderly_signals
-from loadtests.bench.cases import CASES, Case
+from loadtests.bench.cases import CASES, PullCase, PushCase, Sizes
 from loadtests.bench.client import start_clients
 from loadtests.bench.errors import BenchFailed
 
-ROUNDS, ROWS = 5, 8_000
-QUICK_ROUNDS, QUICK_ROWS = 3, 3_000
 WORKERS: Final = 2
-COUNT_MAX: Final = 1_000_000  # more than a machine can take
+COUNTS: Final = (
+    ("rounds", 5, 3, "rounds of a case"),
+    ("rows", 8_000, 3_000, "rows that a run pushes"),
+    ("filled", 50_000, 20_000, "rows that are there to pull"),
+    ("large", 2_000_000, 200_000, "rows that are there in the large tenant"),
+    ("polls", 1_500, 400, "polls of a run"),
+)  # each with its default, and that of --quick
+COUNT_MAX: Final = 10_000_000  # more than a machine can take
 TABLE_COLUMNS: Final = 125  # where there is no terminal to fit into
 CANNOT_RUN: Final = 2
 SEED: Final = 1  # of the rows' texts
@@ -50,17 +55,16 @@ def main(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m loadtests.bench",
-        description="Measure pushes beside a bare server that does the same durable work.",
+        description="Measure pushes and pulls beside a bare server that does the same work.",
     )
     names = [case.name for case in CASES]
     parser.add_argument(
         "--case", action="append", choices=names, help="measure only this; may be repeated"
     )
-    parser.add_argument("--rounds", type=_count, help=f"rounds of a case (default {ROUNDS})")
-    parser.add_argument("--rows", type=_count, help=f"rows of a run (default {ROWS})")
-    parser.add_argument(
-        "--quick", action="store_true", help=f"{QUICK_ROUNDS} rounds of {QUICK_ROWS} rows"
-    )
+    for name, full, quick, what in COUNTS:
+        default = f"default {full:,}; {quick:,} with --quick"
+        parser.add_argument(f"--{name}", type=_count, help=f"{what} ({default})")
+    parser.add_argument("--quick", action="store_true", help="a first look")
     parser.add_argument(
         "--workers", type=_count, default=WORKERS, help=f"processes a server (default {WORKERS})"
     )
@@ -73,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         "--profile",
         type=Path,
         metavar="FILE",
-        help="instead, profile the product's pushes of the (first) case; .html, .json or text",
+        help="instead, profile the product in the (first) case; .html, .json or text",
     )
     return parser
 
@@ -86,19 +90,21 @@ def _count(text: str) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    for name, full, quick, _ in COUNTS:
+        if getattr(options, name) is None:
+            setattr(options, name, quick if options.quick else full)
     chosen = [case for case in CASES if not options.case or case.name in options.case]
-    rows = options.rows or (QUICK_ROWS if options.quick else ROWS)
-    rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
+    sizes = Sizes(rows=options.filled, large_rows=options.large, polls=options.polls)
     if options.profile:
         from loadtests.bench.profiling import write_profile
 
-        write_profile(options.profile, chosen[0], rows=rows)
+        write_profile(options.profile, chosen[0], rows=options.rows, sizes=sizes)
         return 0
-    return _measure(chosen, options, rows=rows, rounds=rounds)
+    return _measure(chosen, options, sizes)
 
 
 def _measure(
-    chosen: Sequence[Case], options: argparse.Namespace, *, rows: int, rounds: int
+    chosen: Sequence[PushCase | PullCase], options: argparse.Namespace, sizes: Sizes
 ) -> int:
     from loadtests.bench import report
     from loadtests.bench.measure import Bench
@@ -111,13 +117,13 @@ def _measure(
         start_clients(max(case.clients for case in chosen)) as clients,
         set_stage(workers=options.workers) as stage,
     ):
-        bench = Bench(stage, clients, random.Random(SEED))
+        bench = Bench(stage, clients, random.Random(SEED), rows=options.rows, sizes=sizes)
         for case in chosen:
             voice.print(f"· {case.title}")
             measured = []
-            for found in bench.measure(case, rows=rows, rounds=rounds):
+            for found in bench.measure(case, rounds=options.rounds):
                 measured.append(found)
-                status.update(f"{case.title}: {len(measured)} of {rounds} rounds")
+                status.update(f"{case.title}: {len(measured)} of {options.rounds} rounds")
             target = options.target or case.target
             results.append(report.Figures(case=case, rounds=measured, target=target))
     width = None if sys.stdout.isatty() else TABLE_COLUMNS

@@ -1,15 +1,17 @@
-"""Devices that push: one process each, with one connection that it keeps.
+"""Devices: one process each, with one connection that it keeps.
 
     driver              client
       |------ Job ------->|  connect
       |<----- port -------|
       |-- keep or again ->|  (again until the server's processes have equal shares)
       |<---- ready -------|  warm up
-      |------ go -------->|  push batch after batch, keep the raw answers; then read them all
-      |<----- Done -------|
+      |------ go -------->|  do work after work, keep the raw answers
+      |<----- Done -------|  read them all
+      |<--- failures -----|
 
 Bodies are made before, and answers read after, the clock runs: in between a client only sends and
-receives, so that it is never what is measured. A client whose driver is gone ends by itself.
+receives (and takes the cursor from a page), so that it is never what is measured. A client whose
+driver is gone ends by itself.
 """
 
 from __future__ import annotations
@@ -17,46 +19,55 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 import signal
-import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from multiprocessing.connection import Connection
-from typing import Any, Final
+from typing import Any, Final, Protocol
+
+import msgspec
 
 from loadtests.bench.errors import BenchFailed
-from loadtests.bench.workload import PATH, Batch, find_failure
+from loadtests.bench.exchange import Answer, Link, Request
 
-HOST: Final = "127.0.0.1"
-ANSWER_S_MAX: Final = 120.0  # far beyond any answer; a server that hangs must end the bench
+PROBE: Final = Request(method="GET", target="/")
 END_S_MAX: Final = 10.0
 CONNECTS_MAX: Final = 500  # tries to get a connection that the driver keeps
 FAILURES_SHOWN_MAX: Final = 3
-RECEIVE_BYTES: Final = 256 * 1024
-BORDER: Final = b"\r\n\r\n"
 
 KEEP, AGAIN, GO = "keep", "again", "go"  # what the driver says
 
-Answer = tuple[int, bytes]
+
+class Work(Protocol):
+    """Requests that follow from each other, and what must come of them."""
+
+    @property
+    def units(self) -> int:
+        """How much work it is: rows, or requests."""
+
+    def exchange(self) -> Generator[Request, Answer, None]:
+        """Yield the requests, each after the answer to the one before."""
+
+    def find_failure(self, answers: Sequence[Answer]) -> str | None:
+        """Return what is wrong with the answers; None if all came to what they had to."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What one client has to push: `warm_up` before the clock, `batches` while it runs."""
+    """What one client has to do: `warm_up` before the clock, `works` while it runs."""
 
     port: int
     headers: Mapping[str, str]
-    warm_up: Sequence[Batch]
-    batches: Sequence[Batch]
+    warm_up: Sequence[Work]
+    works: Sequence[Work]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """When a client began and ended, on the clock that all processes share, and what failed."""
+    """When a client began and ended, on the clock that all processes share."""
 
     began: float
     ended: float
-    failures: Sequence[str]
 
 
 class Clients:
@@ -87,15 +98,22 @@ class Clients:
         """Let the prepared jobs run at once; return the seconds from the first to the last.
 
         Raises:
-            BenchFailed: an answer was not what it had to be.
+            BenchFailed: a server hung up.
         """
         for end in self._busy:
             end.send(GO)
         done: list[Done] = [_receive(end) for end in self._busy]
-        failures = [failure for each in done for failure in each.failures]
+        return max(each.ended for each in done) - min(each.began for each in done)
+
+    def check(self) -> None:
+        """Wait until all answers are read.
+
+        Raises:
+            BenchFailed: one was not what it had to be.
+        """
+        failures = [failure for end in self._busy for failure in _receive(end)]
         if failures:
             raise BenchFailed("\n".join(failures[:FAILURES_SHOWN_MAX]))
-        return max(each.ended for each in done) - min(each.began for each in done)
 
 
 @contextmanager
@@ -141,22 +159,21 @@ def _serve(driver: Connection) -> None:
             driver.send(_carry_out(job, driver))
 
 
-def _carry_out(job: Job, driver: Connection) -> Done | BenchFailed:
+def _carry_out(job: Job, driver: Connection) -> list[str] | BenchFailed:
+    """Return what failed; the driver has been told before when the work was done."""
     try:
-        with _connect(job.port, driver) as link:
+        with closing(_connect(job.port, driver)) as link:
             return _work(job, link, driver)
-    except (BenchFailed, OSError) as error:
+    except (BenchFailed, OSError, msgspec.MsgspecError) as error:
         return BenchFailed(str(error) or repr(error))
 
 
-def _connect(port: int, driver: Connection) -> socket.socket:
+def _connect(port: int, driver: Connection) -> Link:
     """Return a connection that the driver keeps; an answer on it shows which process has it."""
-    probe = f"GET {PATH} HTTP/1.1\r\nHost: {HOST}".encode() + BORDER
     for _ in range(CONNECTS_MAX):
-        link = socket.create_connection((HOST, port), ANSWER_S_MAX)
-        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        _exchange(link, probe)
-        driver.send(link.getsockname()[1])
+        link = Link(port)
+        link.exchange(PROBE.render({}))
+        driver.send(link.port)
         if driver.recv() == KEEP:
             return link
         link.close()
@@ -164,60 +181,30 @@ def _connect(port: int, driver: Connection) -> socket.socket:
     raise BenchFailed(message)
 
 
-def _work(job: Job, link: socket.socket, driver: Connection) -> Done:
-    for batch in job.warm_up:
-        failure = find_failure(batch, *_exchange(link, _request(job, batch)))
+def _work(job: Job, link: Link, driver: Connection) -> list[str]:
+    def exchange(request: Request) -> Answer:
+        return link.exchange(request.render(job.headers))
+
+    for work in job.warm_up:
+        failure = work.find_failure(converse(exchange, work))
         if failure:
             raise BenchFailed(failure)
-    requests = [_request(job, batch) for batch in job.batches]
     driver.send("ready")
     driver.recv()
     began = time.monotonic()
-    answers = [_exchange(link, request) for request in requests]
-    ended = time.monotonic()
-    found = (find_failure(b, *a) for b, a in zip(job.batches, answers, strict=True))
-    return Done(began=began, ended=ended, failures=[failure for failure in found if failure])
+    answers = [converse(exchange, work) for work in job.works]
+    driver.send(Done(began=began, ended=time.monotonic()))
+    found = (work.find_failure(given) for work, given in zip(job.works, answers, strict=True))
+    return [failure for failure in found if failure]
 
 
-def _request(job: Job, batch: Batch) -> bytes:
-    headers = {
-        "Host": HOST,
-        "Content-Type": "application/json",
-        "Content-Length": str(len(batch.body)),
-        "Idempotency-Key": batch.key,
-        **job.headers,
-    }
-    lines = [f"POST {PATH} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
-    return "\r\n".join(lines).encode() + BORDER + batch.body
-
-
-def _exchange(link: socket.socket, request: bytes) -> Answer:
-    """Send a request; return the status and the body of its answer."""
-    link.sendall(request)
-    received = bytearray()
-    while (border := received.find(BORDER)) < 0:
-        received += _receive_some(link)
-    status, length = _read_head(bytes(received[:border]))
-    start = border + len(BORDER)
-    while len(received) < start + length:
-        received += _receive_some(link)
-    return status, bytes(received[start:])
-
-
-def _read_head(head: bytes) -> tuple[int, int]:
-    """Return the status and the length of the body."""
-    first, *lines = head.split(b"\r\n")
-    for line in lines:
-        name, _, value = line.partition(b":")
-        if name.lower() == b"content-length":
-            return int(first.split()[1]), int(value)
-    message = f"an answer without Content-Length: {head!r}"
-    raise BenchFailed(message)
-
-
-def _receive_some(link: socket.socket) -> bytes:
-    chunk = link.recv(RECEIVE_BYTES)
-    if not chunk:
-        message = "the server hung up"
-        raise BenchFailed(message)
-    return chunk
+def converse(exchange: Callable[[Request], Answer], work: Work) -> list[Answer]:
+    """Carry out the requests of `work`, one after the other; return the answers."""
+    answers: list[Answer] = []
+    requests = work.exchange()
+    with suppress(StopIteration):
+        request = next(requests)
+        while True:
+            answers.append(exchange(request))
+            request = requests.send(answers[-1])
+    return answers

@@ -1,4 +1,4 @@
-"""The floor: the same durable work as a push, with nothing around it.
+"""The floor: the same durable work as a push or a pull, with nothing around it.
 
     body -> decode -> one transaction, two round trips -> answer
                       [ claim, numbers, locks ]  [ rows, changes, entries, answer, COMMIT ]
@@ -6,7 +6,7 @@
 It is what a push costs at least on a machine: over HTTP, in Python, in these tables. Whoever asks
 is believed: the ids come from headers, the territory as well, and nothing is validated, looked up
 or refused but an edit of another version. The product is measured against it, so it must be fast;
-whatever makes it faster without leaving work out belongs here.
+whatever makes it faster without leaving work out belongs here. Pulls are in `floor_pulls`.
 
     uvicorn loadtests.bench.floor:application
 """
@@ -23,14 +23,15 @@ import psycopg
 from psycopg.types.json import Json
 from psycopg_pool import AsyncConnectionPool
 
-from loadtests.bench import floor_rows as rows, floor_sql as sql
+from loadtests.bench import floor_pulls as pulls, floor_rows as rows, floor_sql as sql
+from loadtests.bench.pulls import DIGEST_PATH, NDJSON, PULL_PATH
 from loadtests.bench.workload import PATH
 from sync.clock import utc_now
 from sync.wire import fingerprint
 
 CONNECTIONS: Final = 8  # a process; the product has as many threads
 
-OK, NOT_FOUND = 200, 404
+OK, NOT_MODIFIED, UNAUTHORIZED, NOT_FOUND = 200, 304, 401, 404
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 Cursor = psycopg.AsyncCursor[tuple[Any, ...]]
@@ -76,8 +77,41 @@ async def application(scope: Mapping[str, Any], receive: Receive, send: Send) ->
         async with _pool.connection() as connection:
             answer = await carry_out(connection, request, utc_now())
         await _respond(send, OK, answer)
+    elif scope["path"] in {PULL_PATH, DIGEST_PATH}:
+        await _serve_pull(scope, send)
     else:
         await _respond(send, NOT_FOUND, b"{}")
+
+
+async def _serve_pull(scope: Mapping[str, Any], send: Send) -> None:
+    headers = dict(scope["headers"])
+    asked = pulls.parse(headers, scope["query_string"])
+    async with _pool.connection() as connection:
+        sight = await pulls.look(connection, asked)
+        if sight is None:
+            await _respond(send, UNAUTHORIZED, b"{}")
+        elif scope["path"] == DIGEST_PATH:
+            await _respond(send, OK, await pulls.read_digest(connection, asked, sight))
+        elif headers.get(b"accept") == NDJSON.encode():
+            await _send_stream(connection, asked, sight, send)
+        else:
+            page = await pulls.read_page(connection, asked, sight)
+            status = OK if page is not None else NOT_MODIFIED
+            await _respond(send, status, page, (b"etag", sight.etag.encode()))
+
+
+async def _send_stream(
+    connection: Connection, asked: pulls.Asked, sight: pulls.Sight, send: Send
+) -> None:
+    headers = [(b"content-type", NDJSON.encode())]
+    if asked.encoding:
+        headers.append((b"content-encoding", asked.encoding.encode()))
+
+    async def send_body(body: bytes, more: bool) -> None:  # noqa: FBT001
+        await send({"type": "http.response.body", "body": body, "more_body": more})
+
+    await send({"type": "http.response.start", "status": OK, "headers": headers})
+    await pulls.stream(connection, asked, sight, send_body)
 
 
 async def carry_out(connection: Connection, request: Request, now: datetime.datetime) -> bytes:
@@ -179,13 +213,15 @@ async def _read_body(receive: Receive) -> bytes:
             return b"".join(chunks)
 
 
-async def _respond(send: Send, status: int, body: bytes) -> None:
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-    ]
+async def _respond(
+    send: Send, status: int, body: bytes | None, *more_headers: tuple[bytes, bytes]
+) -> None:
+    headers = [*more_headers]
+    if body is not None:
+        headers.append((b"content-type", b"application/json"))
+        headers.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": body or b""})
 
 
 _pool: AsyncConnectionPool[Connection]

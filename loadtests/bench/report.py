@@ -16,14 +16,17 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from loadtests.bench.cases import Case
+from loadtests.bench.cases import Case, PullCase
 from loadtests.bench.measure import Round, Run
 
-PER_ROWS: Final = 1_000  # CPU is given for so many rows
+PER_UNITS: Final = 1_000  # CPU is given for so many rows, or requests
 FOREIGN_SHARE_MAX: Final = 0.1  # of the cores; beyond it, clocks measure the others too
+SIDES: Final = ("floor", "product")
+SMALL, LARGE = "changed", "changed-large"  # the same work among few rows and among many
 LEGEND: Final = f"""\
-Figures are floor / product, medians of the rounds; CPU is in seconds per {PER_ROWS:,} rows.
-ratio   the product's rows/s beside the floor's; range: the worst and the best round
+Figures are floor / product, medians of the rounds. What is counted are rows, and requests (r)
+where there are none; CPU is in seconds per {PER_UNITS:,} of them.
+ratio   the product's throughput beside the floor's; range: the worst and the best round
 by CPU  the same of the CPU that server and database used: steadier on a busy machine"""
 
 
@@ -38,7 +41,7 @@ class Figures:
     @property
     def ratios(self) -> list[float]:
         """The product's throughput beside the floor's, round by round."""
-        return [rows_per_s(each.product) / rows_per_s(each.floor) for each in self.rounds]
+        return [per_s(each.product) / per_s(each.floor) for each in self.rounds]
 
     @property
     def ratio(self) -> float:
@@ -72,27 +75,27 @@ class Figures:
         """Return the median of a figure, by side."""
         return {
             side: statistics.median(figure(getattr(each, side)) for each in self.rounds)
-            for side in ("floor", "product")
+            for side in SIDES
         }
 
 
-def rows_per_s(run: Run) -> float:
+def per_s(run: Run) -> float:
     """Return the throughput, as all clients together saw it."""
-    return run.rows / run.seconds
+    return run.units / run.seconds
 
 
 def server_cpu(run: Run) -> float:
-    """Return the server's CPU seconds per 1,000 rows."""
-    return run.server_cpu_s / run.rows * PER_ROWS
+    """Return the server's CPU seconds per 1,000 units."""
+    return run.server_cpu_s / run.units * PER_UNITS
 
 
 def database_cpu(run: Run) -> float:
-    """Return PostgreSQL's CPU seconds per 1,000 rows."""
-    return run.database_cpu_s / run.rows * PER_ROWS
+    """Return PostgreSQL's CPU seconds per 1,000 units."""
+    return run.database_cpu_s / run.units * PER_UNITS
 
 
 def all_cpu(run: Run) -> float:
-    """Return the CPU seconds of both per 1,000 rows."""
+    """Return the CPU seconds of both per 1,000 units."""
     return server_cpu(run) + database_cpu(run)
 
 
@@ -104,14 +107,14 @@ def foreign_share(run: Run) -> float:
 def show(results: Sequence[Figures], console: Console) -> None:
     """Print the medians."""
     table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("push")
-    for name in ("rows/s", "ratio", "range", "target", "by CPU", "server CPU", "database CPU"):
+    table.add_column("")
+    for name in ("per s", "ratio", "range", "target", "by CPU", "server CPU", "database CPU"):
         table.add_column(name, justify="right")
     for figures in results:
         style = "red" if figures.is_missed else "green" if figures.target else "bold"
         table.add_row(
             figures.case.title,
-            _pair(figures, rows_per_s, "{:,.0f}"),
+            _pair(figures, per_s, "{:,.0f}") + _mark(figures.case),
             f"[{style}]{figures.ratio:.2f}[/]",
             f"{min(figures.ratios):.2f} to {max(figures.ratios):.2f}",
             f"{figures.target:.2f}" if figures.target else "",
@@ -121,6 +124,12 @@ def show(results: Sequence[Figures], console: Console) -> None:
         )
     console.print(table)
     console.print(LEGEND)
+    growth = find_growth(results)
+    if growth:
+        console.print(
+            "[bold]Changed rows of a large tenant beside those of a small one[/], "
+            "floor / product: CPU {:.2f} / {:.2f}, time {:.2f} / {:.2f}.".format(*growth)
+        )
     if any(figures.is_busy for figures in results):
         share = max(figures.foreign_share for figures in results)
         console.print(
@@ -138,14 +147,37 @@ def as_json(results: Sequence[Figures]) -> dict[str, Any]:
             "cpu_ratio": round(figures.cpu_ratio, 3),
             "target": figures.target,
             "is_missed": figures.is_missed,
-            "rows_per_s": figures.medians(rows_per_s),
-            "server_cpu_s_per_1000_rows": figures.medians(server_cpu),
-            "database_cpu_s_per_1000_rows": figures.medians(database_cpu),
+            "per_s": figures.medians(per_s),
+            "server_cpu_s_per_1000": figures.medians(server_cpu),
+            "database_cpu_s_per_1000": figures.medians(database_cpu),
             "foreign_share": figures.foreign_share,
             "rounds": [dataclasses.asdict(each) for each in figures.rounds],
         }
         for figures in results
     }
+
+
+def find_growth(results: Sequence[Figures]) -> tuple[float, float, float, float] | None:
+    """Return how many times as much changed rows cost in the large tenant as in the small one.
+
+    CPU of floor and product, then seconds of both; None if the two cases were not measured.
+    """
+    by_name = {figures.case.name: figures for figures in results}
+    small, large = by_name.get(SMALL), by_name.get(LARGE)
+    if small is None or large is None:
+        return None
+    cpu, speed = (
+        [(large.medians(figure)[side], small.medians(figure)[side]) for side in SIDES]
+        for figure in (all_cpu, per_s)
+    )
+    return (
+        *(many / max(few, 1e-9) for many, few in cpu),
+        *(few / many for many, few in speed),
+    )  # type: ignore[return-value]  # two of each
+
+
+def _mark(case: Case) -> str:
+    return " r" if isinstance(case, PullCase) and not case.has_rows else ""
 
 
 def _pair(figures: Figures, figure: Callable[[Run], float], form: str) -> str:

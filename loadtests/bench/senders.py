@@ -35,6 +35,16 @@ def make_senders(slug: str, *, devices: int) -> list[Sender]:
     return [log_in(user, tenant, places) for user in users]
 
 
+def make_readers(slug: str, *, devices: int, territories: int) -> list[Sender]:
+    """Return devices of one technician, who holds `territories`, of a new tenant."""
+    tenant = Tenant.objects.create(slug=slug, name=slug.title())
+    places = choose_places()
+    make_places(tenant, places)
+    user = User.objects.create(username=slug)
+    first = log_in(user, tenant, places, more_territories=new_ids(territories - 1))
+    return [first, *(_add_device(first, number) for number in range(1, devices))]
+
+
 def choose_places() -> Places:
     """Return ids for the places of a tenant, or of several."""
     territory, *rest = new_ids(1 + 2 * SITES)
@@ -51,27 +61,40 @@ def make_places(tenant: Tenant, places: Places) -> None:
     local_edits.apply(tenant.pk, edits)
 
 
-def log_in(user: User, tenant: Tenant, places: Places) -> Sender:
+def log_in(
+    user: User, tenant: Tenant, places: Places, *, more_territories: Sequence[str] = ()
+) -> Sender:
     """Make `user` a technician who holds the places' territory; return a device of theirs."""
+    territories = [places.territory, *more_territories]
     Membership.objects.create(
-        tenant=tenant, user=user, role=Role.TECHNICIAN, territories=[UUID(places.territory)]
-    )
-    device = Device.objects.create(
         tenant=tenant,
         user=user,
-        install_id="bench",
+        role=Role.TECHNICIAN,
+        territories=[UUID(territory) for territory in territories],
+    )
+    sender = Sender(
+        tenant=str(tenant.pk),
+        user=str(user.pk),
+        device="",
+        token="",
+        territories=territories,
+        sites=places.sites,
+        assets=places.assets,
+    )
+    return _add_device(sender, 0)
+
+
+def _add_device(sender: Sender, number: int) -> Sender:
+    """Return `sender` on another device."""
+    tenant_id, user_id = UUID(sender.tenant), UUID(sender.user)
+    device = Device.objects.create(
+        tenant_id=tenant_id,
+        user_id=user_id,
+        install_id=f"bench-{number}",
         platform="bench",
         app_version="1",
         created_at=utc_now(),
         last_seen_at=utc_now(),
     )
-    session = load_session(user_id=user.pk, tenant_id=tenant.pk, device_id=device.pk)
-    return Sender(
-        tenant=str(tenant.pk),
-        user=str(user.pk),
-        device=str(device.pk),
-        token=make_pair(session).access,
-        territory=places.territory,
-        sites=places.sites,
-        assets=places.assets,
-    )
+    session = load_session(user_id=user_id, tenant_id=tenant_id, device_id=device.pk)
+    return dataclasses.replace(sender, device=str(device.pk), token=make_pair(session).access)

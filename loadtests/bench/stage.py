@@ -1,7 +1,8 @@
 """The bench's stage: a durable PostgreSQL, with the floor and the product on it.
 
-Each side has tenants of its own in the same tables, so that what it wrote can be counted. The
-services are always started for the bench: a database of somebody's is not to be filled.
+For pushes, each side has tenants of its own in the same tables, so that what it wrote can be
+counted. The services are always started for the bench: a database of somebody's is not to be
+filled.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import psycopg
 
 from backend.devstack.server import Server, start_server
 from backend.devstack.stack import Stack, devstack
-from loadtests.bench.cases import DEVICES, TENANTS, Case
+from loadtests.bench.cases import DEVICES, TENANTS, PushCase
 from loadtests.bench.workload import Sender
 
 SERVICES: Final = ("DATABASE_URL", "REDIS_URL")
@@ -36,13 +37,14 @@ TABLES: Final = (
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """A server that is measured; `senders` are its devices, by tenant."""
+    """A server that is measured; `senders` are the devices that push to it, by tenant."""
 
+    name: str
     server: Server
     senders: Sequence[Sequence[Sender]]
     make_headers: Callable[[Sender], Mapping[str, str]]
 
-    def choose_senders(self, case: Case) -> list[Sender]:
+    def choose_senders(self, case: PushCase) -> list[Sender]:
         """Return the devices that push: the first of each tenant, or those of the first tenant."""
         if case.is_spread:
             return [devices[0] for devices in self.senders[: case.clients]]
@@ -57,17 +59,6 @@ class Stage:
     workers: int
     floor: Side
     product: Side
-
-    def settle(self) -> None:
-        """Bring the tables into the state in which autovacuum keeps those of a server in use.
-
-        Right statistics, no dead rows, and a checkpoint that does not fall into a measurement.
-        """
-        postgres = self.stack.postgres
-        with psycopg.connect(postgres.url, autocommit=True) as connection:
-            connection.execute(f"VACUUM (ANALYZE) {', '.join(TABLES)}")
-        with psycopg.connect(postgres.admin_url or postgres.url, autocommit=True) as connection:
-            connection.execute("CHECKPOINT")
 
 
 @contextmanager
@@ -99,16 +90,30 @@ def set_stage(*, workers: int) -> Iterator[Stage]:
             stack=stack,
             workers=workers,
             floor=Side(
+                name="floor",
                 server=start("floor", "loadtests.bench.floor:application"),
                 senders=hire("floor"),
                 make_headers=floor_headers,
             ),
             product=Side(
+                name="product",
                 server=start("product", "backend.asgi:application"),
                 senders=hire("product"),
                 make_headers=product_headers,
             ),
         )
+
+
+def settle(stack: Stack) -> None:
+    """Bring the tables into the state in which autovacuum keeps those of a server in use.
+
+    Right statistics, no dead rows, and a checkpoint that does not fall into a measurement.
+    """
+    postgres = stack.postgres
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute(f"VACUUM (ANALYZE) {', '.join(TABLES)}")
+    with psycopg.connect(postgres.admin_url or postgres.url, autocommit=True) as connection:
+        connection.execute("CHECKPOINT")
 
 
 @contextmanager
@@ -135,6 +140,7 @@ def floor_headers(sender: Sender) -> dict[str, str]:
     """Return what the floor believes."""
     return {
         "X-Tenant": sender.tenant,
+        "X-User": sender.user,
         "X-Device": sender.device,
         "X-Territory": sender.territory,
     }

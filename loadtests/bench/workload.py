@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
 
+from loadtests.bench.exchange import Answer, Request
 from sync.ids import uuid7
 
 PATH: Final = "/api/v1/sync/push"
@@ -36,15 +37,26 @@ ANSWER_SHOWN_MAX = 500  # bytes
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Sender:
-    """A device that pushes, and the rows that its own may refer to."""
+    """A device, the territories that its user holds, and the rows that its own may refer to."""
 
     tenant: str
     user: str
     device: str
     token: str
-    territory: str
-    sites: Sequence[str]
+    territories: Sequence[str]
+    sites: Sequence[str]  # all in the first territory
     assets: Sequence[str]  # the n-th is at the n-th site
+
+    @property
+    def territory(self) -> str:
+        """The territory of what it creates."""
+        return self.territories[0]
+
+    @property
+    def scopes(self) -> list[str]:
+        """The scopes that it holds."""
+        of_territories = (f"territory:{territory}" for territory in self.territories)
+        return ["tenant", f"user:{self.user}", *of_territories]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +68,30 @@ class Batch:
     rows: int
     outcome: str
     version: int
+
+    @property
+    def units(self) -> int:
+        """The rows."""
+        return self.rows
+
+    def exchange(self) -> Generator[Request, Answer, None]:
+        """Yield the push."""
+        headers = {"Content-Type": "application/json", "Idempotency-Key": self.key}
+        yield Request(method="POST", target=PATH, headers=headers, body=self.body)
+
+    def find_failure(self, answers: Sequence[Answer]) -> str | None:
+        """Return what is wrong with the answer; None if every row came to what it had to."""
+        (answer,) = answers
+        if answer.status != OK:
+            return f"a push was answered {answer.status}: {answer.body[:ANSWER_SHOWN_MAX]!r}"
+        results = msgspec.json.decode(answer.body)["results"]
+        wanted = {"outcome": self.outcome, "version": self.version}
+        for line in results:
+            if not wanted.items() <= line.items():
+                return f"a row came to {line} instead of {wanted}"
+        if [line["index"] for line in results] != list(range(self.rows)):
+            return f"there are {len(results)} results for {self.rows} rows"
+        return None
 
 
 def creates(
@@ -110,20 +146,6 @@ def work_order(sender: Sender, rng: random.Random, n: int) -> dict[str, Any]:
 def new_ids(count: int) -> list[str]:
     """Return ids as a device makes them."""
     return [str(uuid7()) for _ in range(count)]
-
-
-def find_failure(batch: Batch, status: int, body: bytes) -> str | None:
-    """Return what is wrong with an answer; None if every row of `batch` came to what it had to."""
-    if status != OK:
-        return f"a push was answered {status}: {body[:ANSWER_SHOWN_MAX]!r}"
-    results = msgspec.json.decode(body)["results"]
-    wanted = {"outcome": batch.outcome, "version": batch.version}
-    for line in results:
-        if not wanted.items() <= line.items():
-            return f"a row came to {line} instead of {wanted}"
-    if [line["index"] for line in results] != list(range(batch.rows)):
-        return f"there are {len(results)} results for {batch.rows} rows"
-    return None
 
 
 def _title(rng: random.Random) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from django.utils.module_loading import import_string
@@ -14,8 +15,7 @@ from sync.types import Actor
 
 def actor_of(request: Request) -> Actor:
     """Return the actor behind `request`, as the database has them now."""
-    resolve: Any = import_string(sync_settings().actor_resolver)
-    actor: Actor = resolve(request)
+    actor: Actor = _find(sync_settings().actor_resolver)(request)
     return actor
 
 
@@ -30,3 +30,8 @@ def actor_again(request: Request) -> Actor:
     if not again.user.is_authenticated:
         raise NotAuthenticated
     return actor_of(again)
+
+
+@functools.cache
+def _find(dotted_path: str) -> Any:
+    return import_string(dotted_path)

@@ -25,6 +25,7 @@ from sync import clock, feed, threads
 from sync.api import answers, compression, serializers as shapes
 from sync.api.actor import actor_again, actor_of
 from sync.api.parameters import parse_limit
+from sync.api.waiting import hold, parse_wait
 from sync.conf import sync_settings
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class _Asked:
     limit: int | None
     collections: frozenset[str]
     encoding: str | None
+    wait_s: int
 
 
 class PullView(APIView):
@@ -62,6 +64,7 @@ class PullView(APIView):
             OpenApiParameter("cursor", str, description="From the last page; none: first sync."),
             OpenApiParameter("limit", int, description="Changes a page."),
             OpenApiParameter("collections", str, description="Names with commas; none: all."),
+            OpenApiParameter("wait", int, description="Seconds to wait for something to say."),
             OpenApiParameter(
                 "If-None-Match", str, OpenApiParameter.HEADER, description="The last `ETag`."
             ),
@@ -72,6 +75,7 @@ class PullView(APIView):
             304: None,
             (400, "application/problem+json"): shapes.ProblemShape,
             (410, "application/problem+json"): shapes.ProblemShape,
+            (503, "application/problem+json"): shapes.ProblemShape,
         },
     )
     def get(self, request: Request) -> HttpResponse | StreamingHttpResponse:
@@ -82,6 +86,7 @@ class PullView(APIView):
             limit=parse_limit(query.get("limit")),
             collections=frozenset(n for n in query.get("collections", "").split(",") if n),
             encoding=compression.choose_encoding(request.headers.get("Accept-Encoding", "")),
+            wait_s=parse_wait(request),
         )
         is_stream = request.accepted_renderer.media_type == NDJSON
         response = _stream(request, asked) if is_stream else _page(request, asked)
@@ -90,8 +95,9 @@ class PullView(APIView):
 
 
 def _page(request: Request, asked: _Asked) -> HttpResponse:
+    actor = actor_of(request)
     page = feed.pull(
-        actor_of(request),
+        actor,
         cursor=asked.cursor,
         limit=asked.limit,
         collections=asked.collections,
@@ -101,6 +107,8 @@ def _page(request: Request, asked: _Asked) -> HttpResponse:
     else:
         response = answers.pack(page.render(clock.utc_now()), asked.encoding)
     response["ETag"] = page.etag
+    if page.is_idle:
+        hold(response, actor, head=page.head, wait_s=asked.wait_s)
     return response
 
 

@@ -153,6 +153,7 @@ class LimitsShape(serializers.Serializer[Any]):
     pull_page_rows_max = serializers.IntegerField()
     json_depth_max = serializers.IntegerField()
     key_chars_max = serializers.IntegerField()
+    wait_s_max = serializers.IntegerField(help_text="For `wait=` of a pull.")
     content_encodings = serializers.ListField(
         child=serializers.CharField(), help_text="How a push's body may be compressed."
     )

@@ -6,6 +6,7 @@ from django.urls import path
 
 from sync.api import digest_views, review_views, views
 from sync.api.bulk import bulk_views
+from sync.api.events import EventsView
 from sync.api.pull_view import PullView
 
 urlpatterns = [
@@ -13,6 +14,7 @@ urlpatterns = [
     path("sync/pull", PullView.as_view(), name="sync-pull"),
     path("sync/digest", digest_views.DigestView.as_view(), name="sync-digest"),
     path("sync/rows", digest_views.RowsView.as_view(), name="sync-rows"),
+    path("sync/events", EventsView.as_view(), name="sync-events"),
     path("sync/limits", views.LimitsView.as_view(), name="sync-limits"),
     path("sync/receipts/<str:key>", views.ReceiptView.as_view(), name="sync-receipt"),
     path("sync/quarantine/", review_views.QuarantineView.as_view(), name="sync-quarantine"),

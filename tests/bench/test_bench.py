@@ -15,7 +15,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]  # no stubs in the lock
 import pytest
 
-from loadtests.bench.cases import CASES
+from loadtests.bench.cases import CASES, PushCase
 
 ROOT = Path(__file__).parents[2]
 END_S = 300  # a run of this size takes a fraction of it, on any machine
@@ -41,11 +41,13 @@ def start(environ: dict[str, str], *options: str) -> subprocess.Popen[str]:
 
 
 def test_small_run_measures_every_case(environ: dict[str, str], tmp_path: Path) -> None:
-    """Both servers really started, every push answered and counted; one that is slow is told."""
+    """Both servers really started, everything answered and counted; one that is slow is told."""
     file = tmp_path / "figures.json"
-    options = ("--rows", "100", "--rounds", "1", "--check", "--target", "1000")
+    small = ("--rows", "100", "--filled", "300", "--large", "1200", "--polls", "16")
 
-    bench = start(environ, *options, "--json", str(file))
+    bench = start(
+        environ, *small, "--rounds", "1", "--check", "--target", "1000", "--json", str(file)
+    )
     out, err = bench.communicate(timeout=END_S)
 
     assert bench.returncode == 1, err
@@ -54,10 +56,16 @@ def test_small_run_measures_every_case(environ: dict[str, str], tmp_path: Path) 
     for case in CASES:
         found = figures[case.name]
         (run,) = found["rounds"]
-        assert run["floor"]["rows"] == run["product"]["rows"] == case.clients * case.batch_rows
+        assert run["floor"]["units"] == run["product"]["units"]
+        if isinstance(case, PushCase):
+            assert run["floor"]["units"] == case.clients * case.batch_rows
         assert found["ratio"] > 0
         assert found["is_missed"] is True
         assert case.title.split(",")[0] in out
+    assert figures["sync"]["rounds"][0]["floor"]["units"] > 2 * 300
+    assert figures["changed-large"]["rounds"][0]["product"]["units"] % 100 == 0
+    assert figures["poll-8"]["rounds"][0]["floor"]["units"] == 16
+    assert "large tenant beside those of a small one" in out
     assert list(Path(environ["TMPDIR"]).iterdir()) == []
 
 
@@ -72,15 +80,24 @@ def test_a_database_of_somebodys_is_left_alone(environ: dict[str, str]) -> None:
     assert bench.returncode == 0, err
 
 
-def test_profile_names_the_code_of_a_push(environ: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("case",      "size",               "module"),
+    [
+        ("update-100", ("--rows", "300"),   "sync/push.py"),
+        ("poll",       ("--filled", "300"), "sync/feed.py"),
+    ],
+)  # fmt: skip
+def test_profile_names_the_code_of_a_case(
+    environ: dict[str, str], tmp_path: Path, case: str, size: tuple[str, str], module: str
+) -> None:
     """The answer to the question that a bad ratio asks."""
     file = tmp_path / "profile.txt"
 
-    bench = start(environ, "--profile", str(file), "--case", "update-100", "--rows", "300")
+    bench = start(environ, "--profile", str(file), "--case", case, *size)
     _, err = bench.communicate(timeout=END_S)
 
     assert bench.returncode == 0, err
-    assert "sync/push.py" in file.read_text()
+    assert module in file.read_text()
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])

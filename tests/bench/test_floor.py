@@ -15,14 +15,14 @@ from typing import Any
 import psycopg
 import pytest
 from django.db import connection
-from psycopg.conninfo import make_conninfo
 from rest_framework.test import APIClient
 
 from backend.accounts.models import Tenant, User
 from loadtests.bench import floor, workload
 from loadtests.bench.senders import choose_places, log_in, make_places
-from loadtests.bench.workload import PATH, Batch, Sender, find_failure
+from loadtests.bench.workload import PATH, Batch, Sender
 from sync.clock import utc_now
+from tests.bench.asking import answer, database_address
 
 TABLES = (
     "work_order", "work_order_number", "task", "sync_stream", "sync_change", "sync_entry",
@@ -69,12 +69,10 @@ def sides(transactional_db: None) -> Sides:
 def on_the_floor(
     work: Callable[[floor.Connection], Coroutine[Any, Any, list[bytes]]],
 ) -> list[bytes]:
-    given = connection.get_connection_params()
-    names = ("host", "port", "user", "password", "dbname")
-    address = make_conninfo(**{name: given[name] for name in names})
-
     async def run() -> list[bytes]:
-        async with await psycopg.AsyncConnection.connect(address, autocommit=True) as link:
+        async with await psycopg.AsyncConnection.connect(
+            database_address(), autocommit=True
+        ) as link:
             return await work(link)
 
     return asyncio.run(run())
@@ -203,9 +201,9 @@ def test_rows_are_of_the_size_that_peers_were_measured_with(sides: Sides) -> Non
         sides.floor, random.Random(3), ids=workload.new_ids(200), batch_rows=200
     )
 
-    (answer,) = sides.push_floor(batch)
+    (given,) = sides.push_floor(batch)
 
-    assert find_failure(batch, 200, answer) is None
+    assert batch.find_failure([answer(200, given)]) is None
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT avg(octet_length(payload)), min((SELECT count(*) FROM json_object_keys(payload::json)))"

@@ -20,10 +20,12 @@ from rich.console import Console
 from loadtests.bench.cases import CASES
 from loadtests.bench.client import Job, start_clients
 from loadtests.bench.errors import BenchFailed
-from loadtests.bench.measure import Round, Run, check_counts
+from loadtests.bench.measure import Round, Run
 from loadtests.bench.processes import Shares, cpu_s
-from loadtests.bench.report import Figures, as_json, show
-from loadtests.bench.workload import Batch, find_failure
+from loadtests.bench.push_runs import check_counts
+from loadtests.bench.report import Figures, as_json, find_growth, show
+from loadtests.bench.workload import Batch
+from tests.bench.asking import answer
 
 CORES = os.cpu_count() or 1
 BATCH = Batch(key="k", body=b"{}", rows=2, outcome="created", version=1)
@@ -36,7 +38,7 @@ def body(*results: dict[str, Any]) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("status", "answer",                                                  "said"),
+    ("status", "content",                                                 "said"),
     [
         (200,  body(*GOOD),                                               None),
         (503,  b"busy",                                                   "answered 503: b'busy'"),
@@ -48,10 +50,10 @@ def body(*results: dict[str, Any]) -> bytes:
     ],
 )  # fmt: skip
 def test_an_answer_counts_only_if_every_row_came_to_what_it_had_to(
-    status: int, answer: bytes, said: str | None
+    status: int, content: bytes, said: str | None
 ) -> None:
     """A server that refuses its rows is the quickest of all."""
-    found = find_failure(BATCH, status, answer)
+    found = BATCH.find_failure([answer(status, content)])
 
     assert (found is None) if said is None else (found is not None and said in found)
 
@@ -113,7 +115,7 @@ def sham() -> Iterator[http.server.ThreadingHTTPServer]:
 
 def job(server: http.server.ThreadingHTTPServer, *answers: tuple[int, bytes]) -> Job:
     server.answers = iter(answers)  # type: ignore[attr-defined]
-    return Job(port=server.server_port, headers={}, warm_up=[BATCH], batches=[BATCH, BATCH])
+    return Job(port=server.server_port, headers={}, warm_up=[BATCH], works=[BATCH, BATCH])
 
 
 def test_a_failed_push_fails_the_bench(sham: http.server.ThreadingHTTPServer) -> None:
@@ -124,11 +126,13 @@ def test_a_failed_push_fails_the_bench(sham: http.server.ThreadingHTTPServer) ->
             clients.prepare([job(sham, bad)], is_kept=lambda _port: True)
 
         clients.prepare([job(sham, good, good, bad)], is_kept=lambda _port: True)
+        clients.go()
         with pytest.raises(BenchFailed, match="503"):
-            clients.go()
+            clients.check()
 
         clients.prepare([job(sham, good, good, good)], is_kept=lambda _port: True)
         assert clients.go() > 0
+        clients.check()
 
 
 def test_a_client_connects_again_until_its_connection_is_kept(
@@ -144,6 +148,7 @@ def test_a_client_connects_again_until_its_connection_is_kept(
     with start_clients(1) as clients:
         clients.prepare([job(sham, *[(200, body(*GOOD))] * 3)], is_kept=is_kept)
         clients.go()
+        clients.check()
 
     assert len(set(seen)) == 3
 
@@ -179,7 +184,7 @@ def figures(
 ) -> Figures:
     def run(seconds: float, cpu_s: float) -> Run:
         return Run(
-            rows=1_000,
+            units=1_000,
             seconds=seconds,
             server_cpu_s=cpu_s / 2,
             database_cpu_s=cpu_s / 2,
@@ -230,3 +235,32 @@ def test_a_machine_of_its_own_is_judged_by_the_clock() -> None:
 
     assert found.is_missed
     assert "Others" not in out.getvalue()
+
+
+def test_a_large_tenant_is_set_beside_a_small_one() -> None:
+    """The same hundred rows cost the same, however many lie behind them: or this says otherwise."""
+    small, large = figures(1.0, target=None), figures(0.5, target=None, product_cpu_s=3)
+    named = [
+        dataclasses.replace(found, case=next(c for c in CASES if c.name == name))
+        for found, name in ((small, "changed"), (large, "changed-large"))
+    ]
+
+    out = io.StringIO()
+    show(named, Console(file=out, width=200))
+
+    assert find_growth(named) == (1.0, 3.0, 1.0, 2.0)
+    assert "CPU 1.00 / 3.00, time 1.00 / 2.00" in out.getvalue()
+    assert find_growth(named[:1]) is None
+
+
+def test_requests_are_not_called_rows() -> None:
+    """Where nothing comes, requests are counted; the table says so."""
+    poll = dataclasses.replace(
+        figures(1.0, target=None), case=next(c for c in CASES if c.name == "poll")
+    )
+
+    out = io.StringIO()
+    show([poll, figures(1.0, target=None)], Console(file=out, width=200))
+
+    told = [line for line in out.getvalue().splitlines() if "1,000 / 1,000" in line]
+    assert ["1,000 / 1,000 r " in line for line in told] == [True, False]

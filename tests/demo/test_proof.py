@@ -76,6 +76,32 @@ def test_work_left_in_an_outbox_is_found() -> None:
     assert len(list(proof.check_outboxes(states))) == 1
 
 
+@pytest.mark.parametrize(
+    ("refused", "resolved", "open_issues", "word"),
+    [
+        (2, 1, [("row_not_found", "No such row.")], None),
+        (2, 0, [("row_not_found", "No such row.")], "was refused 2 mutations"),
+        (0, 0, [("row_not_found", "No such row.")], "was refused 0 mutations"),
+        (1, 0, [("row_not_found", "")], "was given no reason for notes/a"),
+    ],
+    ids=["right", "vanished", "out of thin air", "without a reason"],
+)
+def test_refused_work_that_is_nowhere_is_found(
+    refused: int, resolved: int, open_issues: list[tuple[str, str]], word: str | None
+) -> None:
+    """Late work of somebody who was reassigned waits on their device; it is never just gone."""
+    outcomes = Counter(created=5, unchanged=1, not_found=refused)
+    issues = [
+        SimpleNamespace(code=code, detail=detail, collection="notes", row_id="a")
+        for code, detail in open_issues
+    ]
+
+    found = list(proof.check_refusals([("tess", outcomes, resolved, issues)]))
+
+    assert [word in line for line in found if word] == [True] * bool(word)
+    assert bool(found) == bool(word)
+
+
 @pytest.fixture
 def wales(db: None) -> World:
     return make_world("wales")

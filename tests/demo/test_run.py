@@ -76,13 +76,21 @@ def test_small_run_is_proven(jobs: Path, environ: dict[str, str]) -> None:
     assert figures["differences"] == []
     assert figures["mutations_made"] == figures["rows_pushed"] > 0
     assert figures["outcomes"]["created"] > 0
+    assert {"not_found", "dependency_failed"} & figures["outcomes"].keys(), "no late work"
     assert sum(figures["faults"].values()) > 0, err
     assert list(Path(environ["TMPDIR"]).iterdir()) == []
 
 
 @pytest.mark.parametrize(
     "moment",
-    ["Starting PostgreSQL", "Migrating", "Starting the server", "First sync", "All reconnect"],
+    [
+        "Starting PostgreSQL",
+        "Migrating",
+        "Starting the server",
+        "First sync",
+        "Meanwhile",
+        "All reconnect",
+    ],
 )
 def test_told_to_stop_it_leaves_nothing(moment: str, jobs: Path, environ: dict[str, str]) -> None:
     """At any moment: no process, no folder, and the status that a shell expects."""

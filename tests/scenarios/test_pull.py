@@ -355,3 +355,33 @@ def test_row_is_edited_in_the_push_that_moves_what_it_hangs_below(
     newport.pull()
     assert newport.row("work_orders", order["id"])["priority"] == 1
     assert ("notes", note["id"]) in newport.rows
+
+
+def test_row_below_one_that_is_only_carried_along_goes_with_it(dora: Phone, wales: World) -> None:
+    """The site moves; the asset was not touched, but what hangs below it was, in the same push.
+
+    New and edited rows alike: they are told once, where the site is now, and to nobody else.
+    """
+    cardiff, newport = wales.hire(), wales.hire(territories=[wales.newport])
+    asset = create("assets", site=wales.site, category="Boiler")
+    order = create("work_orders", **wales.order())
+    old = create("inspections", asset=asset["id"], template_code="T")
+    dora.push(asset, order, old)
+    cardiff.pull()
+    note = create("notes", work_order=order["id"], text="rust")
+    new = create("inspections", asset=asset["id"], template_code="T")
+
+    dora.push(
+        note,
+        new,
+        update("inspections", old["id"], 1, template_version=2),
+        update("sites", wales.site, 1, territory=wales.newport),
+    )
+
+    told = [(c["collection"], c["id"]) for c in newport.pull()]
+    below = {("notes", note["id"]), ("inspections", new["id"]), ("inspections", old["id"])}
+    assert below <= newport.rows.keys()
+    assert len(told) == len(set(told))
+    assert newport.version("inspections", old["id"]) == 2
+    cardiff.pull()
+    assert not below & cardiff.rows.keys()
