@@ -115,7 +115,7 @@ def test_every_replica_proves_that_it_equals_the_server(
 
 def test_digest_is_computed_as_the_protocol_says(exact: ExactPhone, wales: World) -> None:
     """From the id, the version and the bytes: nothing that an app would have to ask us for."""
-    (order,) = orders(wales, 1, title=f'{wales.canary} Caf\u00e9 "x" \U0001f6b0')
+    (order,) = orders(wales, 1, title=f'{wales.canary} Café "x" \U0001f6b0')
     exact.push(order)
 
     exact.pull()
