@@ -52,7 +52,7 @@ laws: install ## Try the laws of the pull on 5,000 histories: 16 times as long a
 		tests/faults/test_feed_has_no_gaps.py $(ARGS)
 
 .PHONY: bench
-bench: install ## Measure pushes against a bare floor, about 4 minutes (ARGS="--quick", ARGS="--help")
+bench: install ## Measure pushes and pulls against a bare floor, 10 minutes (ARGS="--quick", ARGS="--help")
 	@$(PY) -m loadtests.bench $(ARGS)
 
 # In order of slowness; each line says by itself what is wrong.

@@ -5,7 +5,8 @@
     remember, recall   scope sets, under their own hash
 
 A row's JSON is spliced into its line where it is stored, so a page is one value that goes on the
-wire as it comes: no row is looked at in Python.
+wire as it comes: no row is looked at in Python. Pages are fetched by the caller's `fetch`, which
+chooses the database; sets are the primary's.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.db import connection
 
+from sync.read_replica import Fetch
 from sync.scope_set import ScopeSet, Slice
 from sync.types import Actor, RowKey
 
@@ -61,15 +63,23 @@ FROM line LEFT JOIN LATERAL (
     LIMIT 1
 ) AS c ON true
 """
+# Of the page's own snapshot: what was pruned since the cursor was judged is missing in the page.
+_FLOOR = "(SELECT floor FROM sync_stream WHERE tenant_id = %(tenant)s)"
+# Scope by scope: all at once, on tables without statistics, they were looked up in another index.
 _PAGE = f"""
 WITH {_ENDS}, line AS MATERIALIZED (
-    SELECT DISTINCT ON (seq) seq, op, collection, row_id FROM sync_entry
-    WHERE tenant_id = %(tenant)s AND scope = ANY(%(scopes)s::text[])
-        AND seq > %(after)s AND seq <= (SELECT seq FROM page)
-        AND (%(collections)s::text[] IS NULL OR collection = ANY(%(collections)s::text[]))
-    ORDER BY seq LIMIT %(limit)s
+    SELECT DISTINCT ON (e.seq) e.* FROM unnest(%(scopes)s::text[]) AS held(scope)
+    CROSS JOIN LATERAL (
+        SELECT seq, op, collection, row_id FROM sync_entry
+        WHERE tenant_id = %(tenant)s AND scope = held.scope
+            AND seq > %(after)s AND seq <= (SELECT seq FROM page)
+            AND (%(collections)s::text[] IS NULL OR collection = ANY(%(collections)s::text[]))
+        ORDER BY seq LIMIT %(limit)s
+    ) AS e
+    ORDER BY e.seq LIMIT %(limit)s
 )
-SELECT string_agg(json, %(border)s), count(json), count(*), max(seq), (SELECT seq FROM page)
+SELECT string_agg(json, %(border)s), count(json), count(*), max(seq), (SELECT seq FROM page),
+    {_FLOOR}
 FROM (
     SELECT line.seq, CASE
         WHEN line.op = 'upsert' THEN {UPSERT}
@@ -91,7 +101,8 @@ WITH line AS (
     ORDER BY collection, row_id LIMIT %(limit)s
 )
 SELECT string_agg(json, %(border)s), count(json), count(*), (
-    SELECT ARRAY[collection, row_id] FROM line ORDER BY collection DESC, row_id DESC LIMIT 1)
+    SELECT ARRAY[collection, row_id] FROM line ORDER BY collection DESC, row_id DESC LIMIT 1),
+    {_FLOOR}
 FROM (
     SELECT CASE
         WHEN c.op = 'delete' THEN {_DELETE}
@@ -128,11 +139,15 @@ class Window:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Lines:
-    """Changes as JSON, `told` of them out of `scanned` entries; all up to `reached` are in it."""
+    """Changes as JSON, `told` of them out of `scanned` entries; all up to `reached` are in it.
+
+    Up to `floor`, tombstones are missing.
+    """
 
     json: str
     told: int
     scanned: int
+    floor: int = 0
     reached: int = 0
     last: RowKey | None = None
 
@@ -140,7 +155,7 @@ class Lines:
 NOTHING: Final = Lines(json="", told=0, scanned=0)
 
 
-def read_page(actor: Actor, what: Slice, window: Window, *, border: str) -> Lines:
+def read_page(actor: Actor, what: Slice, window: Window, *, border: str, fetch: Fetch) -> Lines:
     """Return the changes of `window` that `what` sees, in order of seq, with `border` in between.
 
     A change in several of the scopes is there once.
@@ -158,11 +173,13 @@ def read_page(actor: Actor, what: Slice, window: Window, *, border: str) -> Line
         "live_until": window.live_until,
         "limit": window.limit,
     } | _looks(window, len(what.scopes))
-    with connection.cursor() as cursor:
-        cursor.execute(_PAGE, parameters)
-        json, told, scanned, last, bound = cursor.fetchone()
+    ((json, told, scanned, last, bound, floor),), head = fetch(
+        _PAGE, parameters, beyond=window.after
+    )
     reached = last if scanned == window.limit else bound
-    return Lines(json=json or "", told=told, scanned=scanned, reached=reached)
+    if head is not None:
+        reached = min(reached, head)  # there is nothing above it; on the primary there may be
+    return Lines(json=json or "", told=told, scanned=scanned, floor=floor, reached=reached)
 
 
 def read_exits(  # noqa: PLR0913  # each says something else of what is to be let go
@@ -175,6 +192,7 @@ def read_exits(  # noqa: PLR0913  # each says something else of what is to be le
     after: RowKey | None,
     limit: int,
     border: str,
+    fetch: Fetch,
 ) -> Lines:
     """Return what a device that has read up to `seq` is to let go of a scope that it lost.
 
@@ -193,10 +211,14 @@ def read_exits(  # noqa: PLR0913  # each says something else of what is to be le
         "border": border,
         "limit": limit,
     }
-    with connection.cursor() as cursor:
-        cursor.execute(_EXITS, parameters)
-        json, told, scanned, last = cursor.fetchone()
-    return Lines(json=json or "", told=told, scanned=scanned, last=RowKey(*last) if last else None)
+    ((json, told, scanned, last, floor),), _ = fetch(_EXITS, parameters)
+    return Lines(
+        json=json or "",
+        told=told,
+        scanned=scanned,
+        floor=floor,
+        last=RowKey(*last) if last else None,
+    )
 
 
 def remember(tenant_id: UUID, sets: Iterable[ScopeSet]) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -127,6 +128,20 @@ class Actor:
     def can_see(self, scopes: frozenset[str]) -> bool:
         """Whether a row in `scopes` exists for this actor."""
         return self.is_system or not self.scopes.isdisjoint(scopes)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class KnownDevice:
+    """A device as the project knows it: what it pulls with, and what people want to know of it.
+
+    `refused` says why its requests are refused, as the code of that error; empty if they are not.
+    `advise` returns what is to be done for the device to hold a scope; empty if nothing can.
+    """
+
+    actor: Actor
+    facts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    refused: str = ""
+    advise: Callable[[str], str] = lambda _scope: ""
 
 
 class Mutation(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -54,10 +54,14 @@ WITH rough AS MATERIALIZED (
     SELECT coalesce(({_NTH.format(until="(SELECT seq FROM rough)", first="%(many)s")}),
         %(until)s) AS seq
 ), line AS MATERIALIZED (
-    SELECT DISTINCT ON (seq) seq, op, collection, row_id FROM sync_entry
-    WHERE tenant_id = %(tenant)s AND scope = ANY(%(scopes)s::text[])
-        AND seq > %(after)s AND seq <= (SELECT seq FROM page)
-    ORDER BY seq LIMIT %(limit)s
+    SELECT DISTINCT ON (e.seq) e.* FROM unnest(%(scopes)s::text[]) AS held(scope)
+    CROSS JOIN LATERAL (
+        SELECT seq, op, collection, row_id FROM sync_entry
+        WHERE tenant_id = %(tenant)s AND scope = held.scope
+            AND seq > %(after)s AND seq <= (SELECT seq FROM page)
+        ORDER BY seq LIMIT %(limit)s
+    ) AS e
+    ORDER BY e.seq LIMIT %(limit)s
 )
 SELECT string_agg(json, %(border)s), count(json), count(*), max(seq), (SELECT seq FROM page)
 FROM (

@@ -90,6 +90,11 @@ class Waiter:
         self.told, self._head = TOLD_NOTHING, head
         self._wake_if_news()
 
+    def doubt(self, head: int, known: int) -> None:
+        """Forget what it was told, back to `known`, if that was more than there is: a forgery."""
+        if max(self.told, self._head) > head:
+            self.told, self._head = min(self.told, known), 0
+
     def recheck(self) -> None:
         """Say that its scopes are to be looked up again."""
         self._is_recheck = True
@@ -192,13 +197,14 @@ class Hub:
                 for waiter in list(tenant.waiters):
                     waiter.tell_again(head.head)
             else:
-                await self._tell_missed(tenant_id, tenant, asked.head)
+                await self._tell_missed(tenant_id, tenant, asked.head, head.head)
             tenant.asked = head  # not before: what fails is asked again
 
-    async def _tell_missed(self, tenant_id: UUID, tenant: _Tenant, after: int) -> None:
+    async def _tell_missed(self, tenant_id: UUID, tenant: _Tenant, after: int, head: int) -> None:
         scopes = {scope for waiter in tenant.waiters for scope in waiter.scopes}
         newest = await threads.run(lambda: heads.read_newest(tenant_id, scopes, after))
         for waiter in list(tenant.waiters):
+            waiter.doubt(head, after)
             waiter.tell(max((newest.get(scope, 0) for scope in waiter.scopes), default=0))
 
     async def _sweep_for_ever(self) -> None:

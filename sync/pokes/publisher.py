@@ -50,8 +50,9 @@ class Publisher:
             known = self._pending.get(poke.tenant_id)
             self._pending[poke.tenant_id] = known | poke if known else poke
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="pokes", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="pokes", daemon=True)
+                thread.start()  # raises while the interpreter ends: then `flush` sends it
+                self._thread = thread
         self._is_pending.set()
 
     def flush(self) -> None:

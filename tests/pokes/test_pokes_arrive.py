@@ -60,16 +60,16 @@ def test_row_that_leaves_pokes_both_sides(pair: Any, wales: World) -> None:
 
 
 def test_other_tenant_is_never_poked(pair: Any, wales: World, northwind: World) -> None:
-    """Not even about how much happens elsewhere; and nothing of a row is on the line."""
+    """Not even about how much happens elsewhere, though both have a scope of the same name."""
     here, there = pair
     dora, nora = wales.hire(Role.DISPATCHER), northwind.hire(Role.DISPATCHER)
-    orders = [create("work_orders", **wales.order()) for _ in range(5)]
+    territories = [create("territories", name=f"{wales.canary} {n}") for n in range(5)]
 
     with Watch(here, dora) as of_dora, Watch(here, nora) as of_nora:
         assert of_dora.next_poke() == of_nora.next_poke()
-        push(there, dora, *orders)
+        push(there, dora, *territories)
         for_dora = of_dora.next_poke()
-        push(there, nora, create("work_orders", **northwind.order()))
+        push(there, nora, create("territories", name=f"{northwind.canary} North"))
         for_nora = of_nora.next_poke()
 
     assert (for_dora, for_nora) == (head_of(wales), head_of(northwind))

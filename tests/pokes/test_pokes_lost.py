@@ -14,6 +14,7 @@ import redis
 from backend.accounts.models import Role
 from backend.devstack.server import ROOT
 from sync.models import Stream
+from sync.pokes.message import Poke, render
 from tests.faults.rig import wait_until
 from tests.phones import World, create
 from tests.pokes.conftest import head_of
@@ -112,6 +113,24 @@ def test_nonsense_on_the_channel_is_passed_over(wales: World, tmp_path: Path, va
         wait_until(lambda: client.pubsub_numsub("fieldsync_pokes")[0][1] > 0)
         for data in (b"", b"\xff\x00", b"[]", b'{"tenant_id": 7}', b"9" * 100_000):
             client.publish("fieldsync_pokes", data)
+        push(server, dora, create("work_orders", **wales.order()))
+
+        assert watch.next_poke() == head_of(wales)
+
+
+def test_forged_poke_silences_nobody(wales: World, tmp_path: Path, valkey: Any) -> None:
+    """It tells of a head that is far away: all later pokes would be old news."""
+    dora = wales.hire(Role.DISPATCHER)
+    forged = Poke(tenant_id=wales.tenant.pk, head=10**15, scopes=None)
+
+    with (
+        served(tmp_path, POKE_URL=valkey.url, POKE_POLL_S=SOON_S) as server,
+        Watch(server, wales.hire()) as watch,
+        redis.Redis.from_url(valkey.url) as client,
+    ):
+        watch.next_poke()
+        wait_until(lambda: client.publish("fieldsync_pokes", render(forged)) > 0)
+        assert watch.next_poke() == forged.head
         push(server, dora, create("work_orders", **wales.order()))
 
         assert watch.next_poke() == head_of(wales)
