@@ -26,7 +26,7 @@ from backend.serving.workers import WorkerPool
 from sync.conf import sync_settings
 
 limits = sync_settings()
-pool = WorkerPool(threads_max=settings.WORKER_THREADS, waiting_max=settings.QUEUE_MAX)
+pool = WorkerPool(threads_max=settings.WORKER_THREADS)
 bridge = Bridge(
     Handler(),
     pool,
@@ -34,6 +34,7 @@ bridge = Bridge(
         bytes_max=max(settings.DATA_UPLOAD_MAX_MEMORY_SIZE, limits.body_bytes_max),
         compressed_bytes_max=limits.compressed_body_bytes_max,
     ),
+    queue_max=settings.QUEUE_MAX,
 )
 
 

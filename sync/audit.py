@@ -46,6 +46,13 @@ _OUT_OF_RANGE = """
 SELECT collection, row_id, seq FROM sync_change
 WHERE tenant_id = %(tenant)s AND (seq < 1 OR seq > %(head)s)
 """
+# Other entries have the seq of their change, which is another check.
+_EXIT_OUT_OF_RANGE = """
+SELECT e.collection, e.row_id, e.scope, e.seq FROM sync_entry e JOIN sync_change c
+    ON (c.tenant_id, c.collection, c.row_id) = (e.tenant_id, e.collection, e.row_id)
+WHERE e.tenant_id = %(tenant)s AND e.op = 'scope_exit' AND (e.seq < 1 OR e.seq > %(head)s)
+    AND NOT e.scope = ANY(c.scopes)
+"""
 _TWICE = """
 SELECT seq, array_agg(collection || '/' || row_id ORDER BY collection, row_id) FROM (
     SELECT seq, collection, row_id FROM sync_change WHERE tenant_id = %(tenant)s
@@ -89,7 +96,9 @@ SELECT e.collection, e.row_id, e.scope, e.op, e.seq, c.seq
 FROM sync_entry e LEFT JOIN sync_change c ON c.tenant_id = e.tenant_id
     AND c.collection = e.collection AND c.row_id = e.row_id
 WHERE e.tenant_id = %(tenant)s AND (c.seq IS NULL
-    OR NOT e.scope = ANY(c.scopes) AND (e.op <> 'scope_exit' OR e.seq >= c.seq))
+    OR NOT e.scope = ANY(c.scopes)
+        AND (e.op <> 'scope_exit' OR e.seq >= c.seq AND e.seq <= (
+            SELECT head FROM sync_stream WHERE tenant_id = %(tenant)s)))
 """
 
 
@@ -187,6 +196,9 @@ def _check_stream(tenant_id: UUID) -> Iterator[tuple[_Place, _Fault]]:
             yield (None, None), (Kind.FLOOR_ABOVE_HEAD, f"floor {floor}, head {head}")
         for name, row_id, seq in _read(_OUT_OF_RANGE, tenant_id, head=head):
             yield (name, row_id), (Kind.SEQ_OUT_OF_RANGE, f"seq {seq}, head {head}")
+        for name, row_id, scope, seq in _read(_EXIT_OUT_OF_RANGE, tenant_id, head=head):
+            detail = f"left scope {scope} at {seq}, head {head}"
+            yield (name, row_id), (Kind.SEQ_OUT_OF_RANGE, detail)
     for seq, rows in _read(_TWICE, tenant_id):
         more = f" and {len(rows) - NAMED_MAX} more" if len(rows) > NAMED_MAX else ""
         name, _, row_id = rows[0].partition("/")

@@ -17,6 +17,7 @@ class SyncSettings:
     """All settings of the app, resolved."""
 
     actor_resolver: str = ""  # dotted path: (rest_framework Request) -> types.Actor
+    device_resolver: str = ""  # dotted path: (UUID of a device) -> types.KnownDevice | None
     push_rows_max: int = 1_000  # rows a push; a push is one transaction and one report
     body_bytes_max: int = 8 * 1024 * 1024  # decoded body
     compressed_body_bytes_max: int = 4 * 1024 * 1024  # as it comes over the link
@@ -38,6 +39,9 @@ class SyncSettings:
     streams_per_device_max: int = 3  # in one process; lines that died unnoticed count too
     waiting_max: int = 2_000  # open streams and held pulls of one process
     wait_s_max: int = 60  # a pull with `wait=`
+    tombstone_days: int = 90  # deletions and scope exits; who was away for longer pulls afresh
+    quarantine_days: int = 365  # settled parked mutations, for questions about last season's work
+    replica_alias: str = ""  # the name in DATABASES of a read replica for pulls; none when empty
     cursor_key: str = ""  # secret for signing cursors; SECRET_KEY when empty
 
 

@@ -10,6 +10,7 @@ differ. `docs/protocol.md` says how both sides compute them.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Collection as Sized
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +19,7 @@ from sync.clock import render_time
 from sync.conf import sync_settings
 from sync.cursor import Phase, parse_cursor
 from sync.errors import ParameterInvalid
+from sync.read_replica import Source
 from sync.registry import ranked_collections
 from sync.scope_set import ScopeSet
 from sync.types import Actor, Wire
@@ -56,16 +58,20 @@ def read_digest(
     feed.check_collections(collections)
     key = sync_settings().cursor_key
     given = parse_cursor(cursor, key, actor.tenant_id) if cursor else None
-    stream = changelog.read_stream(actor.tenant_id)
+    stream = changelog.stream_of(actor)
     to = ScopeSet(actor.scopes, frozenset(collections) or None)
     if given:
-        feed.check_place(given, stream)
+        feed.check_place(actor.tenant_id, given, stream)
     etag = wire.render_etag(stream.epoch, stream.head, to.digest + (cursor or "").encode())
     if is_known(etag):
         return Digest(etag=etag, body=None)
     is_in_feed = given is not None and given.phase is Phase.FEED and given.to == to.digest
+    source = Source(tenant_id=actor.tenant_id, epoch=stream.epoch, head=stream.head)
     sums = holdings.read_sums(
-        actor.tenant_id, to, news_after=given.seq if given and is_in_feed else None
+        actor.tenant_id,
+        to,
+        news_after=given.seq if given and is_in_feed else None,
+        fetch=functools.partial(source.fetch, place=stream.head),  # which the tag stands for
     )
     body: Wire = {"server_time": render_time(now)}
     if given:

@@ -4,28 +4,33 @@
 
 The head is read before the page, and the page never goes beyond it; so a cursor never passes a
 change that was still to become visible. The floor is read with the page again: what was pruned
-meanwhile is missing in it. What a device that holds other scopes than before is told
-first is in `cursor.Phase`; whatever it has read, it can go on from there.
+meanwhile is missing in it. Pages come from the read replica, if there is one, as far as it has
+what the device needs; all else is the primary's. What a device that holds other scopes than
+before is told first is in `cursor.Phase`; whatever it has read, it can go on from there.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 from collections.abc import Collection as Sized
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from sync import changelog, pages, wire
+from sync import changelog, epochs, pages, wire
 from sync.conf import sync_settings
 from sync.cursor import Cursor, Phase, parse_cursor, render_cursor
 from sync.errors import CursorExpired, EpochChanged, ParameterInvalid
+from sync.read_replica import Fetch, Source
 from sync.registry import ranked_collections
 from sync.scope_set import ScopeSet
 
 if TYPE_CHECKING:
-    from sync.types import Actor
+    from uuid import UUID
+
+    from sync.types import Actor, StreamState
 
 STEPS_MAX: Final = 20  # queries a page: a device may lose any number of scopes at once
 
@@ -60,7 +65,8 @@ class _Reading:
     """What all steps of a page have in common; see `cursor` for the three sets."""
 
     actor: Actor
-    stream: changelog.StreamState
+    stream: StreamState
+    source: Source
     to: ScopeSet
     held: ScopeSet
     known: ScopeSet
@@ -68,6 +74,13 @@ class _Reading:
 
     def is_done(self, place: Cursor) -> bool:
         return place.phase is Phase.FEED and place.seq == self.stream.head
+
+    def fetch_at(self, place: Cursor) -> Fetch:
+        """Return what reads the page at `place`.
+
+        A replica must know of what was deleted or left up to `live_until`: that is not told.
+        """
+        return functools.partial(self.source.fetch, place=max(place.seq, place.live_until))
 
 
 def pull(
@@ -90,17 +103,17 @@ def pull(
     check_collections(collections)
     key = sync_settings().cursor_key
     given = parse_cursor(cursor, key, actor.tenant_id) if cursor else None
-    stream = changelog.read_stream(actor.tenant_id)
+    stream = changelog.stream_of(actor)
     to = ScopeSet(actor.scopes, frozenset(collections) or None)
-    reading, start = _open(actor, stream, to, given, border)
-    place = start
+    reading, place = _open(actor, stream, to, given, border)
     parts: list[str] = []
     told = 0
     for _ in range(STEPS_MAX):
         if rows_left <= 0 or reading.is_done(place):
             break
-        lines, place = _STEPS[place.phase](reading, place, rows_left)
-        _check_floor(start, lines.floor)  # pruned while it was read
+        before = place
+        lines, place = _STEPS[place.phase](reading, before, rows_left)
+        _check_floor(before, lines.floor)  # pruned while it was read
         rows_left -= lines.scanned
         told += lines.told
         parts += [lines.json] if lines.json else []
@@ -137,7 +150,7 @@ def check_collections(collections: Sized[str]) -> None:
 
 def _open(
     actor: Actor,
-    stream: changelog.StreamState,
+    stream: StreamState,
     to: ScopeSet,
     given: Cursor | None,
     border: str,
@@ -145,13 +158,21 @@ def _open(
     """Return where to read on, and with which sets."""
 
     def reading(held: ScopeSet, known: ScopeSet) -> _Reading:
-        return _Reading(actor=actor, stream=stream, to=to, held=held, known=known, border=border)
+        return _Reading(
+            actor=actor,
+            stream=stream,
+            source=Source(tenant_id=actor.tenant_id, epoch=stream.epoch, head=stream.head),
+            to=to,
+            held=held,
+            known=known,
+            border=border,
+        )
 
     if given is None:
         pages.remember(actor.tenant_id, [to])
         place = Cursor(epoch=stream.epoch.bytes, to=to.digest, seq=0, live_until=stream.head)
         return reading(to, to), place
-    check_place(given, stream)
+    check_place(actor.tenant_id, given, stream)
     if given.to == to.digest and given.phase is Phase.FEED:
         return reading(to, to), given
     held, known = _recall(actor, given)
@@ -171,9 +192,13 @@ def _open(
     return reading(held, known), place
 
 
-def check_place(given: Cursor, stream: changelog.StreamState) -> None:
+def check_place(tenant_id: UUID, given: Cursor, stream: StreamState) -> None:
     """Raise unless the feed can go on from `given` without a hole."""
-    if given.epoch != stream.epoch.bytes or given.seq > stream.head:
+    if given.epoch != stream.epoch.bytes:
+        raise EpochChanged
+    ahead = max(given.seq, given.live_until)
+    if ahead > stream.head:  # we have signed it: what it has read was lost in a restore
+        epochs.note_cursor_ahead(tenant_id, epoch=stream.epoch, seq=ahead)
         raise EpochChanged
     _check_floor(given, stream.floor)
 
@@ -208,6 +233,7 @@ def _let_go(reading: _Reading, place: Cursor, limit: int) -> tuple[pages.Lines, 
         after=place.row,
         limit=limit,
         border=reading.border,
+        fetch=reading.fetch_at(place),
     )
     if lines.scanned < limit:
         return lines, msgspec.structs.replace(place, step=place.step + 1, row=None)
@@ -221,7 +247,9 @@ def _enter(reading: _Reading, place: Cursor, limit: int) -> tuple[pages.Lines, C
     if not gained or place.step >= place.seq:
         return pages.NOTHING, feed
     window = pages.Window(after=place.step, until=place.seq, live_until=place.seq, limit=limit)
-    lines = pages.read_page(reading.actor, gained, window, border=reading.border)
+    lines = pages.read_page(
+        reading.actor, gained, window, border=reading.border, fetch=reading.fetch_at(place)
+    )
     if lines.reached >= place.seq:
         return lines, feed
     return lines, msgspec.structs.replace(place, step=lines.reached)
@@ -231,7 +259,13 @@ def _follow(reading: _Reading, place: Cursor, limit: int) -> tuple[pages.Lines, 
     """Tell what happened since, up to the head."""
     head = reading.stream.head
     window = pages.Window(after=place.seq, until=head, live_until=place.live_until, limit=limit)
-    lines = pages.read_page(reading.actor, reading.to.slice, window, border=reading.border)
+    lines = pages.read_page(
+        reading.actor,
+        reading.to.slice,
+        window,
+        border=reading.border,
+        fetch=reading.fetch_at(place),
+    )
     return lines, msgspec.structs.replace(place, seq=lines.reached)
 
 

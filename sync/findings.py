@@ -65,7 +65,7 @@ _EDIT: Final = "Edit the row in the office: its next change tells all of it."
 EXPLANATIONS: Final[dict[Kind, Explanation]] = {
     Kind.STREAM_MISSING: Explanation(
         meaning="The tenant has rows or changes, and no stream that numbers them.",
-        remedy="Insert it into `sync_stream`: a new epoch, `head` the highest seq, `floor` 0.",
+        remedy="Run `sync_new_epoch` for the tenant.",
     ),
     Kind.FLOOR_ABOVE_HEAD: Explanation(
         meaning="The feed is pruned beyond its end: every cursor is refused.",
@@ -76,8 +76,8 @@ EXPLANATIONS: Final[dict[Kind, Explanation]] = {
         remedy="Register the collection again, or delete its changes and entries.",
     ),
     Kind.SEQ_OUT_OF_RANGE: Explanation(
-        meaning="A change that no pull reaches, since its seq is below 1 or beyond the head.",
-        remedy="Set `sync_stream.head` to the highest seq; edit a row whose seq is below 1.",
+        meaning="A change or an exit that no pull reaches: its seq is below 1 or beyond the head.",
+        remedy="Run `sync_new_epoch` for the tenant; edit a row, or delete an exit, below 1.",
     ),
     Kind.SEQ_TWICE: Explanation(
         meaning="Several rows under one seq: a page shows one of them.",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from django.db import connection
 
 from sync.pages import OF_LINES, UPSERT
+from sync.read_replica import Fetch, ask_primary
 from sync.scope_set import ScopeSet
 from sync.types import Actor
 
@@ -80,10 +81,12 @@ class Bucket:
     limit: int
 
 
-def read_sums(tenant_id: UUID, what: ScopeSet, *, news_after: int | None) -> Sums:
+def read_sums(
+    tenant_id: UUID, what: ScopeSet, *, news_after: int | None, fetch: Fetch = ask_primary
+) -> Sums:
     """Return the sums of the live rows that `what` sees, each row once, in one pass over entries.
 
-    Without `news_after` there is no news.
+    Without `news_after` there is no news. `fetch` chooses the database.
     """
     parameters: dict[str, Any] = {
         "tenant": tenant_id,
@@ -93,11 +96,9 @@ def read_sums(tenant_id: UUID, what: ScopeSet, *, news_after: int | None) -> Sum
     }
     buckets: dict[str, dict[int, Sum]] = {}
     has_news = False
-    with connection.cursor() as cursor:
-        cursor.execute(_SUMS, parameters)
-        for has_news, collection, number, rows, checksum in cursor.fetchall():  # noqa: B007
-            if collection is not None:
-                buckets.setdefault(collection, {})[number] = Sum(rows, checksum)
+    for has_news, collection, number, rows, checksum in fetch(_SUMS, parameters).rows:  # noqa: B007
+        if collection is not None:
+            buckets.setdefault(collection, {})[number] = Sum(rows, checksum)
     return Sums(buckets=buckets, has_news=has_news)
 
 

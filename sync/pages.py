@@ -5,7 +5,8 @@
     remember, recall   scope sets, under their own hash
 
 A row's JSON is spliced into its line where it is stored, so a page is one value that goes on the
-wire as it comes: no row is looked at in Python.
+wire as it comes: no row is looked at in Python. Pages are fetched by the caller's `fetch`, which
+chooses the database; sets are the primary's.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.db import connection
 
+from sync.read_replica import Fetch
 from sync.scope_set import ScopeSet, Slice
 from sync.types import Actor, RowKey
 
@@ -153,7 +155,7 @@ class Lines:
 NOTHING: Final = Lines(json="", told=0, scanned=0)
 
 
-def read_page(actor: Actor, what: Slice, window: Window, *, border: str) -> Lines:
+def read_page(actor: Actor, what: Slice, window: Window, *, border: str, fetch: Fetch) -> Lines:
     """Return the changes of `window` that `what` sees, in order of seq, with `border` in between.
 
     A change in several of the scopes is there once.
@@ -171,10 +173,12 @@ def read_page(actor: Actor, what: Slice, window: Window, *, border: str) -> Line
         "live_until": window.live_until,
         "limit": window.limit,
     } | _looks(window, len(what.scopes))
-    with connection.cursor() as cursor:
-        cursor.execute(_PAGE, parameters)
-        json, told, scanned, last, bound, floor = cursor.fetchone()
+    ((json, told, scanned, last, bound, floor),), head = fetch(
+        _PAGE, parameters, beyond=window.after
+    )
     reached = last if scanned == window.limit else bound
+    if head is not None:
+        reached = min(reached, head)  # there is nothing above it; on the primary there may be
     return Lines(json=json or "", told=told, scanned=scanned, floor=floor, reached=reached)
 
 
@@ -188,6 +192,7 @@ def read_exits(  # noqa: PLR0913  # each says something else of what is to be le
     after: RowKey | None,
     limit: int,
     border: str,
+    fetch: Fetch,
 ) -> Lines:
     """Return what a device that has read up to `seq` is to let go of a scope that it lost.
 
@@ -206,9 +211,7 @@ def read_exits(  # noqa: PLR0913  # each says something else of what is to be le
         "border": border,
         "limit": limit,
     }
-    with connection.cursor() as cursor:
-        cursor.execute(_EXITS, parameters)
-        json, told, scanned, last, floor = cursor.fetchone()
+    ((json, told, scanned, last, floor),), _ = fetch(_EXITS, parameters)
     return Lines(
         json=json or "",
         told=told,

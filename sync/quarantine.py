@@ -2,6 +2,7 @@
 
     park   refused mutations of a push -> one INSERT; the same again while open keeps its id
     take   lock one that is open -> (carry it out, see `review`) -> settle
+    prune  delete what was settled long ago; what is open stays, however old
 
 `not_applied` is not parked: nothing is wrong with it, and its device sends it again with the rest.
 Who may see a parked mutation is said by scopes: those of the row that it is about, of the row that
@@ -62,6 +63,11 @@ SELECT DISTINCT ON (digest) digest, id FROM sync_quarantine
 WHERE tenant_id = %s AND digest = ANY(%s) ORDER BY digest, id DESC
 """
 _WAIT = "SELECT set_config('lock_timeout', %s, true)"
+_PRUNE = """
+DELETE FROM sync_quarantine WHERE id = ANY(ARRAY(
+    SELECT id FROM sync_quarantine WHERE state <> 'open' AND settled_at < %s
+    ORDER BY settled_at LIMIT %s FOR UPDATE SKIP LOCKED))
+"""  # by ids, as receipts are: no plan deletes beyond what is locked
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +180,33 @@ def settle(
         edit=edit,
         size_bytes=F("size_bytes") + (len(encode(edit)) if edit else 0),
     )
+
+
+def list_open(device: Actor, row_id: str) -> list[ParkedMutation]:
+    """Return what a device sent about rows of that id and nobody has settled, oldest first."""
+    return list(
+        ParkedMutation.objects.filter(
+            tenant_id=device.tenant_id,
+            device_id=device.device_id,
+            row_id=row_id,
+            state=ParkedState.OPEN,
+        ).order_by("id")
+    )
+
+
+def count_settled(before: datetime.datetime) -> int:
+    """Return how many parked mutations were settled before `before`."""
+    return ParkedMutation.objects.filter(settled_at__lt=before).count()  # none of them is open
+
+
+def prune(before: datetime.datetime, rows_max: int) -> int:
+    """Delete up to `rows_max` parked mutations that were settled before `before`; return how many.
+
+    One that waits for a reviewer is kept, however old: it is somebody's work.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_PRUNE, [before, rows_max])
+        return int(cursor.rowcount)
 
 
 def _is_parked(result: Result) -> bool:

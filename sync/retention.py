@@ -1,6 +1,7 @@
 """Retention: what the engine keeps for a time only, and how it is deleted beside traffic.
 
-    PRUNABLES   name -> days it is kept, how to count what is older, how to delete some of it
+    PRUNABLES   name -> days it is kept, how to find what is older, in portions
+    Portion     how many rows, how to delete some of them; tombstones have one for each tenant
 
 Each chunk is a transaction of its own, short and safe to repeat: a prune that is killed has done
 part of its work, and two at once share it. What is to be pruned besides is one more line.
@@ -10,10 +11,11 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Final
 
-from sync import receipts, transactions
+from sync import quarantine, receipts, tombstones, transactions
 from sync.conf import sync_settings
 
 CHUNK_ROWS: Final = 1_000  # rows a transaction: locks and write-ahead log of some milliseconds
@@ -21,25 +23,48 @@ DAYS_MIN: Final = 1  # a phone that is told nothing repeats its push for hours
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Prunable:
-    """Something that is kept for a number of days.
+class Portion:
+    """Things that are too old, and are deleted one chunk after the other.
 
-    `count` takes the time before which things are too old. `prune` deletes up to a number of
-    them, skipping what somebody else is about to delete, and returns how many; it is called in
-    a transaction of its own until it finds none.
+    `prune` deletes up to a number of them, or a few more, and returns how many; it is called in a
+    transaction of its own until it finds none.
     """
 
+    rows: int
+    prune: Callable[[int], int]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Prunable:
+    """Something that is kept for a number of days; `find` takes the time of what is too old."""
+
     days: Callable[[], int]
-    count: Callable[[datetime.datetime], int]
-    prune: Callable[[datetime.datetime, int], int]
+    find: Callable[[datetime.datetime], list[Portion]]
+
+
+def _find_receipts(before: datetime.datetime) -> list[Portion]:
+    return [
+        Portion(rows=receipts.count_older(before), prune=partial(receipts.prune, before)),
+    ]
+
+
+def _find_tombstones(before: datetime.datetime) -> list[Portion]:
+    return [
+        Portion(rows=old.lines, prune=partial(tombstones.prune, old))
+        for old in tombstones.list_old(before)
+    ]
+
+
+def _find_settled(before: datetime.datetime) -> list[Portion]:
+    return [
+        Portion(rows=quarantine.count_settled(before), prune=partial(quarantine.prune, before)),
+    ]
 
 
 PRUNABLES: Final[dict[str, Prunable]] = {
-    "receipts": Prunable(
-        days=lambda: sync_settings().receipt_days,
-        count=receipts.count_older,
-        prune=receipts.prune,
-    ),
+    "receipts": Prunable(days=lambda: sync_settings().receipt_days, find=_find_receipts),
+    "tombstones": Prunable(days=lambda: sync_settings().tombstone_days, find=_find_tombstones),
+    "quarantine": Prunable(days=lambda: sync_settings().quarantine_days, find=_find_settled),
 }
 
 
@@ -58,18 +83,23 @@ def cutoff(name: str, now: datetime.datetime, days: int | None = None) -> dateti
     return now - datetime.timedelta(days=kept_days)
 
 
-def count(name: str, before: datetime.datetime) -> int:
-    """Return how many prunables of that name are older than `before`."""
-    return PRUNABLES[name].count(before)
+def find(name: str, before: datetime.datetime) -> list[Portion]:
+    """Return the prunables of that name that are older than `before`."""
+    return PRUNABLES[name].find(before)
 
 
-def prune(name: str, before: datetime.datetime, chunk_rows: int = CHUNK_ROWS) -> Iterator[int]:
-    """Delete what is older than `before`; yield after each committed chunk how many are gone.
+def prune(found: Iterable[Portion], chunk_rows: int = CHUNK_ROWS) -> Iterator[int]:
+    """Delete what was found; yield after each committed chunk how many are gone.
 
     Raises:
         Unavailable: the database gave up; what was yielded is gone all the same.
     """
-    prunable, gone = PRUNABLES[name], 0
-    while deleted := transactions.run(lambda _: prunable.prune(before, chunk_rows)):
-        gone += deleted
-        yield gone
+    gone = 0
+    for portion in found:
+        while deleted := _prune_chunk(portion, chunk_rows):
+            gone += deleted
+            yield gone
+
+
+def _prune_chunk(portion: Portion, chunk_rows: int) -> int:
+    return transactions.run(lambda _: portion.prune(chunk_rows))

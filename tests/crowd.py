@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from django.db import connection
+from django.db import connections
 
 T = TypeVar("T")
 WAIT_S = 120  # a test that hangs fails; it does not block the suite
@@ -25,7 +25,7 @@ def at_once(works: Sequence[Callable[[], T]]) -> list[T]:
         except BaseException as error:  # handed to the test's own thread
             errors.append(error)
         finally:
-            connection.close()
+            connections.close_all()
 
     threads = [threading.Thread(target=run, args=(n,), daemon=True) for n in range(len(works))]
     for thread in threads:

@@ -56,8 +56,8 @@ class Postgres:
         self.url = url
         self.admin_url = admin_url  # None when the server is not ours
 
-    def stop(self) -> None:
-        """End the server and wait for it; nothing happens when it is not ours."""
+    def stop(self, *, crash: bool = False) -> None:
+        """End the server and wait for it, with `crash` at once; nothing if it is not ours."""
 
     def restart(self, *, crash: bool = False) -> None:  # noqa: ARG002  # as our own does
         """Stop and start on the same port; with `crash`, it has to recover as after a failure."""
@@ -65,29 +65,40 @@ class Postgres:
         raise RuntimeError(message)
 
 
-class _OwnPostgres(Postgres):
+class OwnPostgres(Postgres):
     """A server process that we started."""
 
-    def __init__(self, *, cluster: _Cluster, child: Child, port: int) -> None:
+    def __init__(self, *, cluster: Cluster, child: Child, port: int) -> None:
         super().__init__(
             url=cluster.make_url(port, NAME, database=NAME),
             admin_url=cluster.make_url(port, SUPERUSER, database=NAME),
         )
-        self._cluster = cluster
+        self.cluster = cluster
         self._child = child
         self._port = port
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self._port
 
     @property
     def pid(self) -> int:
         """The process id of the server's first process."""
         return self._child.pid
 
-    def stop(self) -> None:
-        self._child.stop()
+    def stop(self, *, crash: bool = False) -> None:
+        """End the server and wait for it; with `crash`, without a word to those who use it."""
+        self._child.stop(signal.SIGQUIT if crash else None)
 
     def restart(self, *, crash: bool = False) -> None:
-        self._child.stop(signal.SIGQUIT if crash else None)
-        self._child, self._port = self._cluster.make_listener().start(self._port)
+        """Stop and start on the same port; with `crash`, it has to recover as after a failure."""
+        self.stop(crash=crash)
+        self._child, self._port = self.cluster.make_listener().start(self._port)
+
+    def log_tail(self) -> str:
+        """The last lines of the server's log."""
+        return self._child.log_tail()
 
 
 def start_postgres(
@@ -110,7 +121,7 @@ def start_postgres(
     account = _choose_account()
     if account and not is_open_to_everyone(folder):
         raise FolderUnreachable(folder=folder, account=account.name)
-    cluster = _Cluster(
+    cluster = Cluster(
         folder=folder.resolve(),
         installation=find_installation(account=account, copies=folder),
         account=account,
@@ -124,11 +135,11 @@ def start_postgres(
     except BaseException:
         child.stop()
         raise
-    return _OwnPostgres(cluster=cluster, child=child, port=port)
+    return OwnPostgres(cluster=cluster, child=child, port=port)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Cluster:
+class Cluster:
     """A data folder with what is needed to start a server on it."""
 
     folder: Path
@@ -139,13 +150,16 @@ class _Cluster:
 
     @property
     def data(self) -> Path:
+        """The data folder."""
         return self.folder / "pgdata"
 
     @property
     def log(self) -> Path:
+        """What the server and its tools print."""
         return self.folder / "postgres.log"
 
     def make_url(self, port: int, user: str, *, database: str) -> str:
+        """The address of a database for a role."""
         return f"postgresql://{user}:{self.password}@{HOST}:{port}/{database}"
 
     def create(self) -> None:
@@ -153,21 +167,26 @@ class _Cluster:
         if self.data.exists():
             self._check_version()
             return
-        unfinished = self.folder / "pgdata.new"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(mode=0o700)
+        unfinished = self.make_unfinished()
         password_file = unfinished.with_suffix(".password")
         password_file.write_text(self.password)
-        if self.account:
-            for path in (unfinished, password_file):
-                os.chown(path, self.account.uid, self.account.gid)
+        self._give(password_file)
         try:
             self._run_initdb(unfinished, password_file)
         finally:
             password_file.unlink()
         unfinished.rename(self.data)
 
+    def make_unfinished(self) -> Path:
+        """Make the folder that is to become `data` once all is in it."""
+        unfinished = self.folder / "pgdata.new"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(mode=0o700)
+        self._give(unfinished)
+        return unfinished
+
     def make_listener(self) -> Listener:
+        """How the server is started."""
         return Listener(launch=self._launch, answers=self._answers, ready_s_max=READY_S_MAX)
 
     def prepare(self, port: int) -> None:
@@ -182,6 +201,10 @@ class _Cluster:
                 )
             if not _exists(connection, "SELECT 1 FROM pg_database WHERE datname = %s"):
                 connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(name, name))
+
+    def _give(self, path: Path) -> None:
+        if self.account:
+            os.chown(path, self.account.uid, self.account.gid)
 
     def _run_initdb(self, data: Path, password_file: Path) -> None:
         child = start_child(

@@ -1,4 +1,4 @@
-"""Who a request comes from, and which scopes they hold: read from the database each time.
+"""Who a request or a device is, and which scopes they hold: read from the database each time.
 
     everybody      tenant, user:<id>
     technician     territory:<t> of their own territories
@@ -11,6 +11,7 @@ Costs at most one query beyond authentication.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -18,14 +19,19 @@ from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import OuterRef
 from rest_framework.exceptions import PermissionDenied
 
-from backend.accounts.models import Membership, Role
-from backend.accounts.selectors import DeviceSession
+from backend.accounts.errors import NotLoggedIn
+from backend.accounts.models import Device, Membership, Role
+from backend.accounts.selectors import DeviceSession, load_session
 from backend.fieldwork.collections import TENANT_SCOPE, territory_scope, user_scope
 from backend.fieldwork.models import Territory
 from backend.fieldwork.roles import REVIEWERS
-from sync.types import Actor
+from sync.clock import render_time
+from sync.types import Actor, KnownDevice, StreamState
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
+    from django.db.models import QuerySet
     from rest_framework.request import Request
 
 
@@ -39,9 +45,73 @@ def resolve_actor(request: Request) -> Actor:
         session = request.auth
         membership, device_id = session.membership, session.device.id
         paths: Iterable[str] = _read_paths(membership.tenant_id)
+        stream = session.stream
     else:
         membership, paths = _only_membership(request)
-        device_id = None
+        device_id, stream = None, None
+    return _actor(membership, device_id, paths, stream)
+
+
+def resolve_device(device_id: UUID) -> KnownDevice | None:
+    """Return a device as `sync_explain` wants it; None if there is none of that id.
+
+    What it pulls with is said even if it may not: that of its membership, if there is one.
+    """
+    device = Device.objects.select_related("user", "tenant").filter(pk=device_id).first()
+    if device is None:
+        return None
+    tenant_id, user_id = device.tenant_id, device.user_id
+    memberships = Membership.objects.select_related("tenant")
+    membership = memberships.filter(tenant_id=tenant_id, user_id=user_id).first()
+    territories = Territory.objects.filter(tenant_id=tenant_id)
+    if membership is None:
+        actor = Actor(tenant_id=tenant_id, user_id=user_id, device_id=device.pk)
+    else:
+        actor = _actor(membership, device.pk, territories.values_list("path", flat=True))
+    return KnownDevice(
+        actor=actor,
+        facts={
+            "user": device.user.get_username(),
+            "role": actor.role or "none",
+            "tenant": device.tenant.slug,
+            "app": f"{device.platform} {device.app_version}",
+            "last seen": render_time(device.last_seen_at),
+        },
+        refused=_refusal(device),
+        advise=partial(_advise, device.user.get_username(), territories),
+    )
+
+
+def _refusal(device: Device) -> str:
+    """Return the code of the error that the device's requests end in, empty if in none."""
+    try:
+        load_session(user_id=device.user_id, tenant_id=device.tenant_id, device_id=device.pk)
+    except NotLoggedIn as error:
+        return error.default_code
+    return ""
+
+
+def _advise(username: str, territories: QuerySet[Territory], scope: str) -> str:
+    """Return how `username` comes to hold a scope that they do not hold."""
+    kind, _, held_by = scope.partition(":")
+    match kind:
+        case "territory":
+            name = territories.filter(pk=held_by).values_list("name", flat=True).first()
+            return (
+                f"Give {username}'s membership the territory {name} ({held_by})." if name else ""
+            )
+        case "user":
+            return f"Assign it, or the work order that it belongs to, to {username}."
+        case _:
+            return f"Make {username} a member of the tenant."
+
+
+def _actor(
+    membership: Membership,
+    device_id: UUID | None,
+    paths: Iterable[str],
+    stream: StreamState | None = None,
+) -> Actor:
     scopes = held_scopes(membership, paths)
     return Actor(
         tenant_id=membership.tenant_id,
@@ -53,6 +123,7 @@ def resolve_actor(request: Request) -> Actor:
         may_review=membership.role in REVIEWERS,
         # Everybody holds `tenant` and nobody else `user:<id>`: territories say who is to know.
         home_scopes=scopes - {TENANT_SCOPE, user_scope(membership.user_id)},
+        stream=stream,
     )
 
 

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -37,10 +38,37 @@ class QueueFull(Exception):
 class Bridge:
     """The ASGI application: everything but the lifespan's start and end."""
 
-    def __init__(self, handler: Handler, pool: WorkerPool, reader: BodyReader) -> None:
+    def __init__(
+        self, handler: Handler, pool: WorkerPool, reader: BodyReader, *, queue_max: int
+    ) -> None:
         self.handler = handler
         self.pool = pool
         self.reader = reader
+        self.inside_max = pool.threads_max + queue_max
+        self._inside = 0  # requests that a thread has, or that wait for one
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Take a place in the queue, and in the thread after it, for the block.
+
+        Raises:
+            QueueFull: there is none.
+        """
+        self.check_place()
+        self._inside += 1
+        try:
+            yield
+        finally:
+            self._inside -= 1
+
+    def check_place(self) -> None:
+        """Raise `QueueFull` when there is no place.
+
+        Requests alone count. What a stream asks the database, and a request that was held, waits
+        without a limit here: its connection was let in before, and to refuse it now helps nobody.
+        """
+        if self._inside >= self.inside_max:
+            raise QueueFull
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
@@ -79,15 +107,13 @@ class _Exchange:
         Raises:
             LimitExceeded, QueueFull, UnicodeDecodeError: it was not carried out.
         """
-        if self.bridge.pool.is_full:  # before its body costs anything
-            raise QueueFull
+        self.bridge.check_place()  # before its body costs anything
         body = await self.bridge.reader.read(self.scope, self.receive)
         if body is None:  # the client is gone: nobody to answer
             return
         try:
-            if self.bridge.pool.is_full:
-                raise QueueFull
-            answer = await self._ask_django(body, is_held=False)
+            with self.bridge.place():
+                answer = await self._ask_django(body, is_held=False)
             if answer and answer.hold:
                 answer = await self._hold(answer, answer.hold, body)
             if answer:

@@ -87,6 +87,7 @@ async def _pump(
     try:
         async for part in chunks:
             await send(make_bytes(part))
+            await asyncio.sleep(0)  # nothing above has to wait; others want the loop too
     finally:
         aclose = getattr(chunks, "aclose", None)
         if aclose:

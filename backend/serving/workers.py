@@ -1,4 +1,4 @@
-"""The pool of threads that requests are carried out in: bounded, and so is the queue before it.
+"""The pool of threads that requests are carried out in, and that streams ask the database in.
 
     event loop                               thread
     run(work) -> idle thread, or queue  -->  work() -> connection kept for the next
@@ -60,23 +60,18 @@ class _Worker:
 class WorkerPool:
     """At most `threads_max` threads, each with the database connections that it keeps."""
 
-    def __init__(self, *, threads_max: int, waiting_max: int) -> None:
+    def __init__(self, *, threads_max: int) -> None:
         self.threads_max = threads_max
-        self.waiting_max = waiting_max
         self._lock = threading.Lock()
         self._workers: list[_Worker] = []
         self._idle: list[_Worker] = []
         self._waiting: deque[_Job] = deque()
 
-    @property
-    def is_full(self) -> bool:
-        """Whether as many wait as may; it is for callers to ask, `run` refuses nobody."""
-        return len(self._waiting) >= self.waiting_max
-
     async def run(self, work: Callable[[], T]) -> T:
         """Return what `work` returns in one of the threads; raise what it raises.
 
-        When the caller is cancelled, work that has begun goes on to its end, unheard.
+        It waits its turn: whom to let in, and how many, is for callers to know. When the caller
+        is cancelled, work that has begun goes on to its end, unheard.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from backend.settings.variables import LOG_LEVELS, Reader
+from backend.settings.variables import LOG_LEVELS, REPLICA_OPTIONS, Reader
 
 env = Reader()
 
@@ -63,13 +63,17 @@ TEMPLATES = [
 
 PREPARED_AFTER = 3  # executions; fewer would prepare what is asked once
 DATABASES: dict[str, dict[str, Any]] = {"default": env.database("DATABASE_URL")}
+if replica := env.database("DATABASE_REPLICA_URL", REPLICA_OPTIONS):
+    DATABASES["replica"] = {**replica, "TEST": {"MIRROR": "default"}}
 # Parameters travel beside the statement. A batch of rows is one large parameter: quoted into the
 # text by the client, it would be scanned three times more.
 # What is executed again and again is planned once by each connection.
-DATABASES["default"].setdefault("OPTIONS", {}).update(
-    server_side_binding=True,
-    prepare_threshold=PREPARED_AFTER if env.flag("PREPARE_STATEMENTS") else None,
-)
+PREPARE_STATEMENTS = env.flag("PREPARE_STATEMENTS")
+for database in DATABASES.values():
+    database.setdefault("OPTIONS", {}).update(
+        server_side_binding=True,
+        prepare_threshold=PREPARED_AFTER if PREPARE_STATEMENTS else None,
+    )
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = env.url("REDIS_URL", schemes=("redis", "rediss", "unix"))
@@ -122,6 +126,8 @@ SIMPLE_JWT = {
 SYNC = {
     "ACTOR_RESOLVER": "backend.fieldwork.access.resolve_actor",
     "POKE_URL": REDIS_URL or "postgresql:",
+    "DEVICE_RESOLVER": "backend.fieldwork.access.resolve_device",
+    "REPLICA_ALIAS": "replica" if "replica" in DATABASES else "",
 }
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [

@@ -17,7 +17,7 @@ import dj_database_url
 from environs import FileAwareEnv
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 T = TypeVar("T")
 SECRET_KEY_CHARS_MIN = 50  # what Django's own key generator makes, and its deployment check asks
@@ -35,6 +35,14 @@ DATABASE_OPTIONS: Final[dict[str, Any]] = {
     "tcp_user_timeout": 30_000,  # milliseconds; the same for what was sent
     # A worker that froze in the middle of a push holds its tenant's stream: not for ever.
     "options": "-c idle_in_transaction_session_timeout=60s",
+}
+# Whatever the replica does not do soon, the primary does.
+REPLICA_OPTIONS: Final[dict[str, Any]] = {
+    **DATABASE_OPTIONS,
+    "connect_timeout": 2,  # seconds, the least that there is
+    "tcp_user_timeout": 5_000,  # milliseconds
+    "options": f"{DATABASE_OPTIONS['options']}"
+    " -c default_transaction_read_only=on -c statement_timeout=10s",
 }
 
 
@@ -74,6 +82,13 @@ VARIABLES = (
             "`make serve` and `make test` start a PostgreSQL and set it."
         ),
         default=None,
+    ),
+    Variable(
+        name="DATABASE_REPLICA_URL",
+        meaning="A streaming replica of that database, for the pages of pulls; "
+        "without it the primary serves them.",
+        remedy="Set it to postgresql://user:password@host:5432/name, or leave it out.",
+        default="",
     ),
     Variable(
         name="REDIS_URL",
@@ -131,7 +146,8 @@ VARIABLES = (
     ),
     Variable(
         name="WORKER_THREADS",
-        meaning="Requests carried out at once by one process; each thread keeps a connection.",
+        meaning="Requests carried out at once by one process; "
+        "each thread keeps a connection to each database.",
         remedy="Set it to a whole number, 1 to 256.",
         default="8",
     ),
@@ -259,10 +275,15 @@ class Reader:
 
         return self._read(name, Stage.PRODUCTION, parse, "")
 
-    def database(self, name: str) -> dict[str, Any]:
-        """Django's description of the database: one kept, health-checked connection a thread."""
+    def database(self, name: str, options: Mapping[str, Any] = DATABASE_OPTIONS) -> dict[str, Any]:
+        """Django's description of the database: one kept, health-checked connection a thread.
+
+        Nothing where the variable may be left out, and was.
+        """
 
         def parse(text: str) -> dict[str, Any]:
+            if not text:
+                return {}
             if text.partition("://")[0] not in {"postgres", "postgresql"}:
                 problem = "is no PostgreSQL URL, and the server runs on nothing but PostgreSQL"
                 raise ValueError(problem)
@@ -274,8 +295,8 @@ class Reader:
             if not parsed.get("NAME"):
                 problem = "names no database"
                 raise ValueError(problem)
-            options = {**DATABASE_OPTIONS, **parsed.get("OPTIONS", {})}
-            return {**parsed, "ENGINE": "backend.postgres", "OPTIONS": options}
+            merged = {**options, **parsed.get("OPTIONS", {})}
+            return {**parsed, "ENGINE": "backend.postgres", "OPTIONS": merged}
 
         return self._read(name, Stage.PRODUCTION, parse, {})
 

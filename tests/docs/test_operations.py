@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from django.core.management import get_commands, load_command_class
 
+from sync.conf import sync_settings
 from sync.findings import EXPLANATIONS, Kind, render_table
-from sync.retention import CHUNK_ROWS
+from sync.retention import CHUNK_ROWS, PRUNABLES
 
 DOCS = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
 SECTIONS = dict(re.findall(r"^## [^\n]*`manage\.py (\w+)`\n(.*?)(?=^## |\Z)", DOCS, re.M | re.S))
@@ -54,4 +55,7 @@ def test_table_of_findings_is_that_of_the_code() -> None:
 
 def test_retention_is_said_rightly() -> None:
     assert f"({CHUNK_ROWS:,})" in SECTIONS["sync_prune"]
-    assert "RECEIPT_DAYS" in SECTIONS["sync_prune"]
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+_DAYS)` \|", SECTIONS["sync_prune"], re.M)
+    assert [name for name, _ in rows] == list(PRUNABLES)
+    for name, setting in rows:
+        assert PRUNABLES[name].days() == getattr(sync_settings(), setting.lower())

@@ -63,7 +63,7 @@ SELECT seq, count(*) FROM sync_change WHERE tenant_id = %s GROUP BY seq HAVING c
 _HEAD_OFF = """
 SELECT head, newest FROM sync_stream s, LATERAL (
   SELECT coalesce(max(seq), 0) AS newest FROM sync_change c WHERE c.tenant_id = s.tenant_id) AS c
-WHERE s.tenant_id = %s AND head <> newest
+WHERE s.tenant_id = %s AND head <> greatest(newest, floor)
 """
 _UNANSWERED = "SELECT key FROM sync_request WHERE tenant_id = %s AND status IS NULL"
 

@@ -35,7 +35,7 @@ def age_receipts(phone: Phone, count: int) -> None:
 def prune(chunk_rows: int) -> int:
     """Prune as the command does; return how many receipts this run deleted."""
     before = retention.cutoff("receipts", utc_now())
-    return max(retention.prune("receipts", before, chunk_rows), default=0)
+    return max(retention.prune(retention.find("receipts", before), chunk_rows), default=0)
 
 
 def test_two_prunes_at_once_beside_pushes(wales: World) -> None:

@@ -56,8 +56,7 @@ def tell(steps: Sequence[Step]) -> Story:
     story = begin()
     for step in steps:
         step.do(story)
-    for replica in story.replicas:
-        replica.pull(1_000)
+    PullEverywhere(1_000).do(story)
     return story
 
 
@@ -152,6 +151,17 @@ class PullAll(Step):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class PullEverywhere(Step):
+    """All phones pull to the end."""
+
+    limit: int
+
+    def do(self, story: Story) -> None:
+        for replica in story.replicas:
+            replica.pull(self.limit)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class PutBack(Step):
     """A phone is restored to one of its earlier moments."""
 
@@ -208,6 +218,13 @@ _anything: st.SearchStrategy[Step] = _of(
 )
 histories = st.lists(_anything, min_size=5, max_size=18)
 
+
+def _in_turn(*strategies: st.SearchStrategy[Step], max_size: int) -> st.SearchStrategy[list[Step]]:
+    """Return rounds of one step of each."""
+    rounds = st.lists(st.tuples(*strategies), min_size=2, max_size=max_size)
+    return rounds.map(lambda drawn: [step for each in drawn for step in each])
+
+
 # One phone, cut off again and again, and every time the world has changed.
 _tess = st.builds(
     Reassign, st.just(TESS), _roles, st.sampled_from([(NORTH,), (SOUTH,), (NORTH, SOUTH), ()])
@@ -218,6 +235,22 @@ _upheavals: st.SearchStrategy[Step] = _of(
 _tess_pulls = st.builds(
     PullPages, st.integers(0, 1), st.integers(1, 3), st.integers(1, 3), st.booleans()
 )
-cut_off = st.lists(st.tuples(_upheavals, _tess_pulls), min_size=2, max_size=9).map(
-    lambda pairs: [step for pair in pairs for step in pair]
+cut_off = _in_turn(_upheavals, _tess_pulls, max_size=9)
+
+# All have seen everything; a single row goes, and at once nothing in the log says so any more.
+_removals = st.builds(
+    lambda who, what, one, other: Write(who, ((what, one, other),)),
+    st.sampled_from([OFFICE, OFFICE, DORA]),
+    st.sampled_from(["unwrite", "unwrite", "cancel", "assign", "relocate"]),
+    _numbers,
+    _numbers,
+)
+_some_prunes = st.sampled_from([Prune(1.0), Prune(1.0), Prune(0.9), Prune(0.0)])
+pruned = _in_turn(
+    st.builds(PullEverywhere, st.sampled_from([3, 1_000])),
+    _removals,
+    _some_prunes,
+    pages | whole_pulls,
+    _some_prunes,
+    max_size=5,
 )

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from tests.laws.histories import Step, begin, cut_off, histories, tell
+from tests.laws.histories import Step, begin, cut_off, histories, pruned, tell
 
-several = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+several = settings(max_examples=65, deadline=None, suppress_health_check=list(HealthCheck))
 RESUMED_MAX = 12  # moments of a phone that are taken up again
 
 
@@ -36,6 +36,14 @@ def test_phones_hold_what_their_people_see(steps: Sequence[Step]) -> None:
 @given(cut_off)
 def test_phone_that_is_reassigned_while_it_pages_ends_right(steps: Sequence[Step]) -> None:
     """In the middle of what it loses, of what it gains, back again, and to a third set."""
+    tell(steps)
+
+
+@pytest.mark.usefixtures("chapter")
+@several
+@given(pruned)
+def test_what_is_pruned_between_pulls_is_never_missed(steps: Sequence[Step]) -> None:
+    """A phone that has not read it is told to start afresh; one that has just goes on."""
     tell(steps)
 
 

@@ -29,7 +29,7 @@ async def _call(scope: Message, received: Iterable[Message]) -> list[Message]:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    await application(scope, receive, send)  # type: ignore[arg-type]
+    await application(scope, receive, send)
     return sent
 
 

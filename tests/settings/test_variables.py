@@ -12,9 +12,19 @@ from typing import TypeAlias
 
 import pytest
 from django.conf import settings
+from django.test import override_settings
 
 from backend.settings.base import env as settings_env
-from backend.settings.variables import BY_NAME, Reader, SettingsInvalid, Stage, render_table
+from backend.settings.variables import (
+    BY_NAME,
+    DATABASE_OPTIONS,
+    REPLICA_OPTIONS,
+    Reader,
+    SettingsInvalid,
+    Stage,
+    render_table,
+)
+from sync.checks import check_replica
 from sync.conf import SyncSettings
 
 ROOT = Path(__file__).parents[2]
@@ -133,6 +143,8 @@ TAKEN: list[tuple[str, str, Read, object]] = [
     ("CSRF_TRUSTED_ORIGINS", "https://a",              lambda r, n: r.names(n, prefixes=("https://",)),   ["https://a"]),
     ("DATABASE_URL",         "postgres://u:p@h:1/x",   _database_name,                                    "x"),
     ("DATABASE_URL",         "postgresql://%2Ftmp/x",  _database_name,                                    "x"),
+    ("DATABASE_REPLICA_URL", "postgresql://h/x",       _database_name,                                    "x"),
+    ("DATABASE_REPLICA_URL", "",                       lambda r, n: r.database(n),                        {}),
 ]  # fmt: skip
 REFUSED: list[tuple[str, str, Read]] = [
     ("DEBUG",                "maybe",                  lambda r, n: r.flag(n)),
@@ -249,6 +261,60 @@ def test_connections_are_kept_and_checked() -> None:
     assert database["ENGINE"] == "backend.postgres"
     assert database["CONN_MAX_AGE"] is None
     assert database["CONN_HEALTH_CHECKS"] is True
+
+
+def test_replica_is_read_only_and_answers_soon_or_not_at_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The primary can answer as well; nothing is ever to be written there."""
+    monkeypatch.setenv("DATABASE_REPLICA_URL", "postgresql://h/x?tcp_user_timeout=9000")
+
+    options = Reader().database("DATABASE_REPLICA_URL", REPLICA_OPTIONS)["OPTIONS"]
+
+    assert options["connect_timeout"] < DATABASE_OPTIONS["connect_timeout"]
+    assert options["tcp_user_timeout"] == 9_000
+    for setting in (
+        "default_transaction_read_only=on",
+        "statement_timeout=10s",
+        "session_timeout",
+    ):
+        assert setting in options["options"]
+
+
+SHOW = """
+import django
+django.setup()
+from django.conf import settings
+from django.core.checks import run_checks
+from sync.conf import sync_settings
+described = settings.DATABASES.get("replica", {})
+print(sorted(settings.DATABASES), repr(sync_settings().replica_alias), described.get("TEST", {}).get("MIRROR"),
+    described.get("OPTIONS", {}).get("server_side_binding"), run_checks())
+"""
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("",                   "['default'] '' None None []"),
+        ("postgresql://h/x",   "['default', 'replica'] 'replica' default True []"),
+    ],
+)  # fmt: skip
+def test_replica_is_there_when_it_is_named(url: str, shown: str) -> None:
+    """By one variable; and a test run needs no second database for it."""
+    done = start("production", "-c", SHOW, **{**GOOD, "DATABASE_REPLICA_URL": url})
+
+    assert done.stdout.strip() == shown, done.stderr
+
+
+@pytest.mark.parametrize("alias", ["nowhere", "default"])
+def test_replica_that_is_none_is_found_at_the_start(alias: str) -> None:
+    """A typing error would be a 500 at the first pull; the primary is no replica of itself."""
+    with override_settings(SYNC={**settings.SYNC, "REPLICA_ALIAS": alias}):
+        (found,) = check_replica()
+
+    assert found.id == "sync.E005"
+    assert alias in found.msg
 
 
 def test_no_wait_for_the_database_is_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:

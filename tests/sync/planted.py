@@ -17,6 +17,7 @@ MORE_ENTRIES = (
 )
 OF_HELD = "AND op <> 'scope_exit' AND scope LIKE 'territory%%'"
 EDIT = "edit the note"  # the commonest remedy, in place of SQL
+NEW_EPOCH = "start a new epoch"
 
 
 DIGESTED = ("sync_change", "sync_entry")
@@ -45,12 +46,7 @@ FAULTS = {
         plant=(f"DELETE FROM sync_stream {OF_TENANT}",),
         what=Kind.STREAM_MISSING,
         row=None,
-        mend=(
-            (
-                "INSERT INTO sync_stream (tenant_id, epoch, head, floor, moves) SELECT %(tenant)s, "
-                f"gen_random_uuid(), max(seq), 0, 0 FROM sync_change {OF_TENANT}"
-            ),
-        ),
+        mend=(NEW_EPOCH,),
     ),
     "floor above head": Fault(
         plant=(
@@ -79,7 +75,17 @@ FAULTS = {
             f"UPDATE sync_entry SET seq = seq + 1000 {OF_NOTE} AND op = 'upsert'",
         ),
         what=Kind.SEQ_OUT_OF_RANGE,
-        mend=(f"UPDATE sync_stream SET head = head + 1000 {OF_TENANT}",),
+        mend=(NEW_EPOCH,),
+    ),
+    "exit beyond the head": Fault(
+        plant=(f"UPDATE sync_entry SET seq = seq + 1000 {OF_NOTE} AND op = 'scope_exit'",),
+        what=Kind.SEQ_OUT_OF_RANGE,
+        mend=(NEW_EPOCH, EDIT),
+    ),
+    "exit that no pull reaches": Fault(
+        plant=(f"UPDATE sync_entry SET seq = 0 {OF_NOTE} AND op = 'scope_exit'",),
+        what=Kind.SEQ_OUT_OF_RANGE,
+        mend=(f"DELETE FROM sync_entry {OF_NOTE} AND op = 'scope_exit'", NEW_EPOCH),
     ),
     "seq that no pull reaches": Fault(
         plant=(

@@ -10,7 +10,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.test.utils import CaptureQueriesContext
 
-from sync import audit, local_edits, storage
+from sync import audit, epochs, local_edits, storage
 from sync.findings import EXPLANATIONS, Kind
 from sync.registry import ranked_collections
 from sync.types import Outcome
@@ -18,7 +18,7 @@ from sync.wire import digest
 from tests.phones import World, new_id
 from tests.sync.agreement import findings_of, kinds_of
 from tests.sync.history import live_through
-from tests.sync.planted import EDIT, FAULTS, NOTE, Fault
+from tests.sync.planted import EDIT, FAULTS, NEW_EPOCH, NOTE, Fault
 
 
 @pytest.fixture
@@ -100,6 +100,8 @@ def test_remedy_mends(fault: Fault, wales: World, ids: dict[str, str], hand: Han
             edit = local_edits.update("notes", ids["note"], {"text": "mended"})
             (result,) = local_edits.apply(wales.tenant.pk, [edit])
             assert result.outcome is Outcome.UPDATED
+        elif step == NEW_EPOCH:
+            epochs.start_epoch(wales.tenant.pk)
         else:
             hand.run(step)
 

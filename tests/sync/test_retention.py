@@ -59,7 +59,7 @@ def test_receipts_are_kept_for_as_long_as_the_setting_says(phone: Phone, setting
 def test_option_overrules_the_setting(phone: Phone) -> None:
     make_receipts(phone, [1, 9, 11])
 
-    run("--older-than-days", "10")
+    run("--only", "receipts", "--older-than-days", "10")
 
     assert kept() == {"1 days", "9 days"}
 
@@ -91,7 +91,7 @@ def test_chunks_are_transactions_of_their_own(phone: Phone) -> None:
     before = utc_now() - 90 * DAY
     gone = []
 
-    for total in retention.prune("receipts", before, chunk_rows=3):
+    for total in retention.prune(retention.find("receipts", before), chunk_rows=3):
         gone.append((total, Receipt.objects.count()))
 
     assert gone == [(3, 4), (6, 1), (7, 0)]
@@ -106,9 +106,17 @@ def test_progress_goes_to_the_other_stream(phone: Phone) -> None:
     assert err.splitlines() == ["receipts: 2 of 3 …", "receipts: 3 of 3 …"]
 
 
-@pytest.mark.parametrize("arguments", [["--older-than-days", "0"], ["--chunk", "0"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--only", "receipts", "--older-than-days", "0"],
+        ["--older-than-days", "10"],
+        ["--only", "rows"],
+        ["--chunk", "0"],
+    ],
+)
 def test_nonsense_is_refused(arguments: list[str], phone: Phone) -> None:
-    """Zero days would take from phones what they are about to ask for."""
+    """Zero days would take from phones what they are about to ask for; and days of what?"""
     with pytest.raises(CommandError):
         run(*arguments)
 
@@ -130,7 +138,7 @@ def test_pruning_finds_old_receipts_by_their_index(phone: Phone) -> None:
         cursor.execute("ANALYZE sync_request")
 
     with CaptureQueriesContext(connection) as queries:
-        list(retention.prune("receipts", before, 10))
+        list(retention.prune(retention.find("receipts", before), 10))
 
     (statement,) = {q["sql"] for q in queries if q["sql"].lstrip().startswith("DELETE")}
     with connection.cursor() as cursor:
@@ -194,5 +202,5 @@ def test_replay_of_edits_that_others_overtook_is_a_conflict(phone: Phone, wales:
 
 def prune_all() -> None:
     """Delete every receipt, as if months had passed."""
-    assert sum(1 for _ in retention.prune("receipts", utc_now() + DAY)) > 0
+    assert sum(1 for _ in retention.prune(retention.find("receipts", utc_now() + DAY))) > 0
     assert not Receipt.objects.exists()

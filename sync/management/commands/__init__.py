@@ -1,1 +1,1 @@
-"""`sync_check` and `sync_prune`."""
+"""`sync_check`, `sync_prune`, `sync_new_epoch` and `sync_explain`."""

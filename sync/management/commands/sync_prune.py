@@ -19,14 +19,23 @@ class Command(BaseCommand):
     """Prune."""
 
     help = (
-        "Delete stored answers of pushes that are older than SYNC['RECEIPT_DAYS']. "
-        "May run beside traffic, and twice at once; run it daily."
+        "Delete what is older than the settings say: stored answers of pushes, tombstones of the "
+        "feed, settled parked mutations. May run beside traffic, and twice at once; run it daily."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the options."""
         parser.add_argument(
-            "--older-than-days", type=_count, metavar="N", help="overrule the setting"
+            "--only",
+            choices=list(retention.PRUNABLES),
+            metavar="NAME",
+            help=f"prune one of {', '.join(retention.PRUNABLES)}",
+        )
+        parser.add_argument(
+            "--older-than-days",
+            type=_count,
+            metavar="N",
+            help="overrule the setting; needs --only, since days mean another thing for each",
         )
         parser.add_argument("--dry-run", action="store_true", help="count, and delete nothing")
         parser.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -44,19 +53,12 @@ class Command(BaseCommand):
         Raises:
             CommandError: what is to be deleted is not old enough for that.
         """
-        now = utc_now()
-        try:
-            cutoffs = {
-                name: retention.cutoff(name, now, options["older_than_days"])
-                for name in retention.PRUNABLES
-            }
-        except ValueError as error:
-            raise CommandError(str(error)) from error
         report = {}
-        for name, before in cutoffs.items():
-            rows = retention.count(name, before)
+        for name, before in _cutoffs(options["only"], options["older_than_days"]).items():
+            found = retention.find(name, before)
+            rows = sum(portion.rows for portion in found)
             if not options["dry_run"]:
-                rows = self._prune(name, before, options["chunk"], rows)
+                rows = self._prune(name, found, options["chunk"], rows)
             report[name] = {"older_than": render_time(before), "rows": rows}
         if options["json"]:
             self.stdout.write(json.dumps({"dry_run": options["dry_run"], **report}))
@@ -65,11 +67,28 @@ class Command(BaseCommand):
         for name, line in report.items():
             self.stdout.write(f"{name}: {line['rows']:,} {done}, older than {line['older_than']}")
 
-    def _prune(self, name: str, before: datetime.datetime, chunk_rows: int, found: int) -> int:
+    def _prune(
+        self, name: str, found: list[retention.Portion], chunk_rows: int, total: int
+    ) -> int:
         gone = 0
-        for gone in retention.prune(name, before, chunk_rows):
-            self.stderr.write(f"{name}: {gone:,} of {found:,} …")
+        for gone in retention.prune(found, chunk_rows):
+            self.stderr.write(f"{name}: {gone:,} of {total:,} …")
         return gone
+
+
+def _cutoffs(only: str | None, days: int | None) -> dict[str, datetime.datetime]:
+    """Return the time before which each thing is too old, by name."""
+    if days is not None and only is None:
+        message = "Say with --only what is to be pruned after that many days."
+        raise CommandError(message)
+    now = utc_now()
+    try:
+        return {
+            name: retention.cutoff(name, now, days)
+            for name in ([only] if only else retention.PRUNABLES)
+        }
+    except ValueError as error:
+        raise CommandError(str(error)) from error
 
 
 def _count(text: str) -> int:
