@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import select
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -82,6 +84,47 @@ def wait_until(is_so: Callable[[], bool]) -> None:
             return
         threading.Event().wait(POLL_S)
     raise AssertionError("it never came to that")
+
+
+def connect(odd: Odd) -> socket.socket:
+    """Return a bare connection."""
+    return socket.create_connection(("127.0.0.1", odd.server.port), timeout=ANSWER_S_MAX)
+
+
+def exchange(odd: Odd, request: str) -> bytes:
+    """Send a request; return all that comes until the server hangs up."""
+    with connect(odd) as link:
+        link.sendall(request.replace("\n", "\r\n").encode())
+        return b"".join(iter(lambda: link.recv(65_536), b""))
+
+
+def begin(odd: Odd, path: str) -> socket.socket:
+    """Send a request; return its connection when the answer has begun."""
+    link = connect(odd)
+    link.sendall(
+        f"GET /api/odd/{path} HTTP/1.1\r\nHost: localhost\r\n"
+        "X-Forwarded-Proto: https\r\n\r\n".encode()
+    )
+    return link
+
+
+def read_until(link: socket.socket, text: bytes) -> bytes:
+    """Return what comes, up to a chunk with `text`."""
+    found = b""
+    while text not in found:
+        chunk = link.recv(65_536)
+        assert chunk, found
+        found += chunk
+    return found
+
+
+def fill_queue(odd: Odd) -> list[socket.socket]:
+    """Take every place in the queue, while all threads are taken; return the connections."""
+    links = [begin(odd, "mirror") for _ in range(QUEUE + 1)]
+    (refused,), _, _ = select.select(links, [], [], ANSWER_S_MAX)  # one too many: which, is open
+    with refused:
+        assert refused.recv(65_536).split()[1] == b"503"
+    return [link for link in links if link is not refused]
 
 
 @contextmanager

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from typing import Any
+from contextlib import ExitStack, closing
 
 import httpx2
 import pytest
 
-from tests.serving.conftest import ANSWER_S_MAX, ODD, QUEUE, THREADS, Odd
+from tests.serving.conftest import (
+    ODD,
+    QUEUE,
+    THREADS,
+    Odd,
+    begin,
+    connect,
+    exchange,
+    fill_queue,
+    read_until,
+)
 
 pytestmark = pytest.mark.xdist_group("serving")
 
@@ -20,50 +28,18 @@ MIB = 1024 * 1024
 PIECE, ROWS = b"0123456789abcdef" * 1024, 3_000  # as the server has them
 
 
-def connect(odd: Odd) -> socket.socket:
-    """Return a bare connection."""
-    return socket.create_connection(("127.0.0.1", odd.server.port), timeout=ANSWER_S_MAX)
-
-
-def exchange(odd: Odd, request: str) -> bytes:
-    """Send a request; return all that comes until the server hangs up."""
-    with connect(odd) as link:
-        link.sendall(request.replace("\n", "\r\n").encode())
-        return b"".join(iter(lambda: link.recv(65_536), b""))
-
-
-def begin(odd: Odd, path: str) -> socket.socket:
-    """Send a request; return its connection when the answer has begun."""
-    link = connect(odd)
-    link.sendall(
-        f"GET /api/odd/{path} HTTP/1.1\r\nHost: localhost\r\n"
-        "X-Forwarded-Proto: https\r\n\r\n".encode()
-    )
-    return link
-
-
-def read_until(link: socket.socket, text: bytes) -> bytes:
-    """Return what comes, up to a chunk with `text`."""
-    found = b""
-    while text not in found:
-        chunk = link.recv(65_536)
-        assert chunk, found
-        found += chunk
-    return found
-
-
 def test_request_arrives_as_it_was_sent(odd: Odd) -> None:
     """Scheme and client are those that the proxy names: redirects and the log depend on them."""
     with odd.client() as client:
         answer = client.post(
-            ODD + "mirror/caf%C3%A9%2Fx?a=1&b=%C3%A9",
+            ODD + "mirror/%C3%A9t%C3%A9%2Fx?a=1&b=%C3%A9",
             content=b"body",
             headers={"X-Forwarded-For": "203.0.113.9", "Cookie": "s=1; t=2"},
         )
 
     assert answer.json() == {
         "method": "POST",
-        "path": "/api/odd/mirror/café/x",
+        "path": "/api/odd/mirror/été/x",
         "query": {"a": "1", "b": "é"},
         "scheme": "https",
         "host": f"127.0.0.1:{odd.server.port}",
@@ -296,35 +272,20 @@ def test_hold_ends_when_its_client_has_gone(odd: Odd) -> None:
     odd.wait_for("hold-cancelled")
 
 
-def stand_in_line(odd: Odd, clients: ThreadPoolExecutor, number: int) -> list[Any]:
-    """Take all threads, then all places in the queue."""
-    standing = [clients.submit(odd.get, f"wait/{number}") for _ in range(THREADS)]
-    odd.wait_until_standing(THREADS, number)
-    # Whoever comes before the queue is full waits; the first who does not shows that it is.
-    while True:
-        asked = clients.submit(odd.get, "mirror")
-        try:
-            assert asked.result(timeout=0.5).status_code == 503
-        except TimeoutError:
-            standing.append(asked)
-            assert len(standing) <= THREADS + QUEUE
-        else:
-            return standing
-
-
 def test_request_beyond_the_queue_is_told_when_to_come_back(odd: Odd) -> None:
     """At once, while it can still go elsewhere; not all at the same time."""
-    with ThreadPoolExecutor(THREADS + QUEUE + 1) as clients, odd.threads_taken(1):
-        standing = stand_in_line(odd, clients, 1)
-        refused = [odd.get("mirror") for _ in range(20)]
-        with odd.client() as client:
+    with ExitStack() as cleanup:
+        with odd.threads_taken(1):
+            served = [cleanup.enter_context(begin(odd, "wait/1")) for _ in range(THREADS)]
+            odd.wait_until_standing(THREADS, 1)
+            served += [cleanup.enter_context(link) for link in fill_queue(odd)]
+            refused = [odd.get("mirror") for _ in range(20)]
+            client = cleanup.enter_context(odd.client())
             giant = client.post(ODD + "mirror", content=b"x" * 3 * MIB)
-            odd.database.execute("SELECT pg_advisory_unlock(1)")
-            served = [each.result() for each in standing]
-            again = client.post(ODD + "mirror", content=b"x")
+        heads = [read_until(link, b"\r\n\r\n") for link in served]
+        again = client.post(ODD + "mirror", content=b"x")
 
-    assert len(standing) == THREADS + QUEUE
-    assert {answer.status_code for answer in served} == {200}
+    assert [head.split()[1] for head in heads] == [b"200"] * (THREADS + QUEUE)
     assert (giant.status_code, again.status_code) == (503, 200)
     for answer in refused:
         assert answer.status_code == 503
