@@ -41,7 +41,7 @@ def note(event: str) -> None:
     (FOLDER / event).touch()
 
 
-def ask(sql: str, *parameters: str | int) -> Any:
+def ask(sql: str, *parameters: int) -> Any:
     """Return the one value of a statement."""
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
