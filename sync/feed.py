@@ -120,7 +120,7 @@ def pull(
     return Page(
         changes=border.join(parts),
         told=told,
-        cursor=render_cursor(place, key, actor.tenant_id),
+        cursor=cursor if cursor and place is given else render_cursor(place, key, actor.tenant_id),
         has_more=not reading.is_done(place),
         head=stream.head,
         etag=wire.render_etag(stream.epoch, stream.head, to.digest),
