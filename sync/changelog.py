@@ -23,7 +23,7 @@ from django.db import connection
 from msgspec import Raw
 
 from sync.errors import NeedsCare
-from sync.types import Change, ChangeOp, RowKey
+from sync.types import Actor, Change, ChangeOp, RowKey, StreamState
 from sync.wire import bucket, digest, encode
 
 if TYPE_CHECKING:
@@ -131,15 +131,6 @@ class StoredRow:
     scopes: frozenset[str]
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class StreamState:
-    """One tenant's stream at a moment."""
-
-    epoch: UUID
-    head: int
-    floor: int
-
-
 def append(
     tenant_id: UUID,
     changes: Sequence[Change],
@@ -208,6 +199,11 @@ def lock_stream(tenant_id: UUID) -> None:
     """Take the stream's lock: from here on no scope moves until COMMIT."""
     with connection.cursor() as cursor:
         cursor.execute(_LOCK, [tenant_id])
+
+
+def stream_of(actor: Actor) -> StreamState:
+    """Return the stream of the actor's tenant, as it is or was when the actor was looked up."""
+    return actor.stream or read_stream(actor.tenant_id)
 
 
 def read_stream(tenant_id: UUID) -> StreamState:

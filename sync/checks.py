@@ -92,7 +92,7 @@ def check_pokes(**_: Any) -> list[CheckMessage]:
         line = make_line()
     except (ValueError, ImportError) as error:
         hint = "Set SYNC['POKE_URL'] to a Redis URL, to 'postgresql:', or to ''."
-        return [Error(f"Pokes have no line: {error}.", hint=hint, id="sync.E003")]
+        return [Error(f"Pokes have no line: {error}.", hint=hint, id="sync.E004")]
     if line is not None:
         line.close()
     return []

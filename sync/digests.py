@@ -58,7 +58,7 @@ def read_digest(
     feed.check_collections(collections)
     key = sync_settings().cursor_key
     given = parse_cursor(cursor, key, actor.tenant_id) if cursor else None
-    stream = changelog.read_stream(actor.tenant_id)
+    stream = changelog.stream_of(actor)
     to = ScopeSet(actor.scopes, frozenset(collections) or None)
     if given:
         feed.check_place(actor.tenant_id, given, stream)

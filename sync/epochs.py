@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connection
 
 from sync import changelog, transactions
-from sync.changelog import StreamState
+from sync.types import StreamState
 
 if TYPE_CHECKING:
     from uuid import UUID

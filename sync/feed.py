@@ -30,7 +30,7 @@ from sync.scope_set import ScopeSet
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from sync.types import Actor
+    from sync.types import Actor, StreamState
 
 STEPS_MAX: Final = 20  # queries a page: a device may lose any number of scopes at once
 
@@ -65,7 +65,7 @@ class _Reading:
     """What all steps of a page have in common; see `cursor` for the three sets."""
 
     actor: Actor
-    stream: changelog.StreamState
+    stream: StreamState
     source: Source
     to: ScopeSet
     held: ScopeSet
@@ -103,7 +103,7 @@ def pull(
     check_collections(collections)
     key = sync_settings().cursor_key
     given = parse_cursor(cursor, key, actor.tenant_id) if cursor else None
-    stream = changelog.read_stream(actor.tenant_id)
+    stream = changelog.stream_of(actor)
     to = ScopeSet(actor.scopes, frozenset(collections) or None)
     reading, place = _open(actor, stream, to, given, border)
     parts: list[str] = []
@@ -120,7 +120,7 @@ def pull(
     return Page(
         changes=border.join(parts),
         told=told,
-        cursor=render_cursor(place, key, actor.tenant_id),
+        cursor=cursor if cursor and place is given else render_cursor(place, key, actor.tenant_id),
         has_more=not reading.is_done(place),
         head=stream.head,
         etag=wire.render_etag(stream.epoch, stream.head, to.digest),
@@ -150,7 +150,7 @@ def check_collections(collections: Sized[str]) -> None:
 
 def _open(
     actor: Actor,
-    stream: changelog.StreamState,
+    stream: StreamState,
     to: ScopeSet,
     given: Cursor | None,
     border: str,
@@ -192,7 +192,7 @@ def _open(
     return reading(held, known), place
 
 
-def check_place(tenant_id: UUID, given: Cursor, stream: changelog.StreamState) -> None:
+def check_place(tenant_id: UUID, given: Cursor, stream: StreamState) -> None:
     """Raise unless the feed can go on from `given` without a hole."""
     if given.epoch != stream.epoch.bytes:
         raise EpochChanged

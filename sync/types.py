@@ -103,6 +103,15 @@ class RowKey(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class StreamState:
+    """One tenant's stream at a moment."""
+
+    epoch: UUID
+    head: int
+    floor: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
     """Who pushes or pulls: read from the database at each request, never from the client.
 
@@ -113,6 +122,9 @@ class Actor:
     `has_quarantine` says that the tenant keeps what is refused, for those who `may_review`. What
     cannot be traced to any row is shown to those who hold one of `home_scopes`, or else one of
     `scopes`.
+
+    `stream` is the tenant's, if the query that looked the actor up brought it along: a pull with
+    nothing new is then one round trip. It grows old; whoever goes on with an actor drops it.
     """
 
     tenant_id: UUID
@@ -124,6 +136,7 @@ class Actor:
     has_quarantine: bool = False
     may_review: bool = False
     home_scopes: frozenset[str] = frozenset()
+    stream: StreamState | None = dataclasses.field(default=None, compare=False)
 
     def can_see(self, scopes: frozenset[str]) -> bool:
         """Whether a row in `scopes` exists for this actor."""

@@ -141,8 +141,11 @@ class ExactPhone(Phone):
             page = msgspec.json.decode(answer.content, type=_Page)
             assert len(page.changes) <= limit
             for change in page.changes:
-                assert (change.op, (change.collection, change.id) in found) == ("upsert", False)
-                found[change.collection, change.id] = change
+                key = change.collection, change.id
+                assert (change.op, _bucket(key), key in found) == (
+                    "upsert", (collection, bucket), False
+                )  # fmt: skip
+                found[key] = change
             if not page.has_more:
                 return found
             asked["after"] = page.changes[-1].id

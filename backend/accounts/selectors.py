@@ -16,6 +16,8 @@ from backend.accounts.errors import (
     UserInactive,
 )
 from backend.accounts.models import Device, Membership, Tenant, User
+from sync.models import Stream
+from sync.types import StreamState
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -35,6 +37,7 @@ class DeviceSession:
     tenant_id: UUID
     membership: Membership
     device: Device
+    stream: StreamState | None = None  # of the tenant's feed; none yet if it is new
 
 
 def load_session(*, user_id: UUID, tenant_id: UUID, device_id: UUID) -> DeviceSession:
@@ -63,25 +66,40 @@ def load_session(*, user_id: UUID, tenant_id: UUID, device_id: UUID) -> DeviceSe
     if device.pk is None or device.revoked_at is not None:
         raise DeviceRevoked
     membership.user, membership.tenant = user, tenant
-    return DeviceSession(user=user, tenant_id=tenant_id, membership=membership, device=device)
+    return DeviceSession(
+        user=user,
+        tenant_id=tenant_id,
+        membership=membership,
+        device=device,
+        stream=_take_stream(*found[-3:]),
+    )
 
 
 @functools.cache
 def _session_sql() -> str:
     """Return the query behind every request of a device.
 
+    It brings the feed's head along, which is all that most pulls need besides.
+
     A constant, since the ORM takes as long to put such a join together as a small push does.
     """
     columns = [f"{model._meta.db_table}.{name}" for model, names, _ in _places() for name in names]
     membership, user, tenant, device = (model._meta.db_table for model in _OF_SESSION)
+    stream = Stream._meta.db_table
+    columns += [f"{stream}.epoch", f"{stream}.head", f"{stream}.floor"]
     return (
         f"SELECT {', '.join(columns)} FROM {membership} "  # noqa: S608  # names come from models
         f"JOIN {user} ON {user}.id = {membership}.user_id "
         f"JOIN {tenant} ON {tenant}.id = {membership}.tenant_id "
         f"LEFT JOIN {device} ON {device}.id = %s AND {device}.user_id = {membership}.user_id "
         f"AND {device}.tenant_id = {membership}.tenant_id "
+        f"LEFT JOIN {stream} ON {stream}.tenant_id = {membership}.tenant_id "
         f"WHERE {membership}.tenant_id = %s AND {membership}.user_id = %s"
     )
+
+
+def _take_stream(epoch: UUID | None, head: int, floor: int) -> StreamState | None:
+    return None if epoch is None else StreamState(epoch=epoch, head=head, floor=floor)
 
 
 @functools.cache

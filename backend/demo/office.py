@@ -39,7 +39,7 @@ class Reassignment:
         heir = self.heir.user.username if self.heir else "nobody"
         return (
             f"{self.member.user.username} loses {self.lost.name}, gains {self.gained.name}; "
-            f"{len(self.lent)} work orders go on to {heir}"
+            f"{len(self.lent)} jobs go to {heir}"
         )
 
 

@@ -36,7 +36,7 @@ def play(
     everywhere(devices, Device.begin, lambda done, of: voice.watch(f"First sync: {done} of {of}"))
     voice.say("A day without a network")
     _work_offline(stage, devices, options)
-    voice.say(f"Meanwhile, unheard: {planned}")
+    voice.say(f"Meanwhile: {planned}")
     scopes = {t.username: t.scopes for t in stage.technicians}
     scopes[devices[0].username] = office.carry_out(planned)
     edits_before = proof.count_edits(proof.read_truth(stage.tenant_id), stage.tenant_id)

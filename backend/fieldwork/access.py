@@ -26,7 +26,7 @@ from backend.fieldwork.collections import TENANT_SCOPE, territory_scope, user_sc
 from backend.fieldwork.models import Territory
 from backend.fieldwork.roles import REVIEWERS
 from sync.clock import render_time
-from sync.types import Actor, KnownDevice
+from sync.types import Actor, KnownDevice, StreamState
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -45,10 +45,11 @@ def resolve_actor(request: Request) -> Actor:
         session = request.auth
         membership, device_id = session.membership, session.device.id
         paths: Iterable[str] = _read_paths(membership.tenant_id)
+        stream = session.stream
     else:
         membership, paths = _only_membership(request)
-        device_id = None
-    return _actor(membership, device_id, paths)
+        device_id, stream = None, None
+    return _actor(membership, device_id, paths, stream)
 
 
 def resolve_device(device_id: UUID) -> KnownDevice | None:
@@ -105,7 +106,12 @@ def _advise(username: str, territories: QuerySet[Territory], scope: str) -> str:
             return f"Make {username} a member of the tenant."
 
 
-def _actor(membership: Membership, device_id: UUID | None, paths: Iterable[str]) -> Actor:
+def _actor(
+    membership: Membership,
+    device_id: UUID | None,
+    paths: Iterable[str],
+    stream: StreamState | None = None,
+) -> Actor:
     scopes = held_scopes(membership, paths)
     return Actor(
         tenant_id=membership.tenant_id,
@@ -117,6 +123,7 @@ def _actor(membership: Membership, device_id: UUID | None, paths: Iterable[str])
         may_review=membership.role in REVIEWERS,
         # Everybody holds `tenant` and nobody else `user:<id>`: territories say who is to know.
         home_scopes=scopes - {TENANT_SCOPE, user_scope(membership.user_id)},
+        stream=stream,
     )
 
 

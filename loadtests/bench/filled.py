@@ -87,12 +87,12 @@ def make_tenant(
         base = filling.make_room(connection, first.tenant, rows)
         before = {name: read_on(first, "") for name, read_on in readers.items()}
         filling.fill(connection, first, rng, base=base, rows=rows)
+        connection.execute("ANALYZE sync_change, sync_entry")
         step = max(1, rows // TOUCHED)
         seqs = [base + 1 + n * step for n in range(min(rows, TOUCHED))]
         filling.touch(connection, first, seqs=seqs)
         changed = filling.read_held(connection, first, after=base + rows)
         held = filling.read_held(connection, first)
-        connection.execute("ANALYZE sync_change, sync_entry")
     return Filled(
         devices=devices,
         held=held,

@@ -63,7 +63,7 @@ WITH rough AS MATERIALIZED (
     ) AS e
     ORDER BY e.seq LIMIT %(limit)s
 )
-SELECT string_agg(json, %(border)s), count(json), count(*), max(seq), (SELECT seq FROM page)
+SELECT string_agg(json, %(border)s), (SELECT seq FROM page)
 FROM (
     SELECT line.seq, CASE
         WHEN line.op = 'upsert' THEN {_UPSERT}

@@ -188,10 +188,8 @@ async def _read(
     if result is None:
         message = "a page without a result"
         raise TypeError(message)
-    changes, *numbers = (result.get_value(0, n) for n in range(5))  # bytes: nothing is decoded
-    _, scanned, last, bound = (int.from_bytes(number or b"") for number in numbers)
-    reached = last if scanned == asked.limit else bound
-    return changes or b"", dataclasses.replace(window, after=reached)
+    changes, end = (result.get_value(0, n) for n in range(2))  # bytes: nothing is decoded
+    return changes or b"", dataclasses.replace(window, after=int.from_bytes(end or b""))
 
 
 def _looks(asked: Asked, sight: Sight, window: Window) -> dict[str, int]:

@@ -20,6 +20,7 @@ from loadtests.bench.cases import Case, PullCase
 from loadtests.bench.measure import Round, Run
 
 PER_UNITS: Final = 1_000  # CPU is given for so many rows, or requests
+TICK_S: Final = 0.01  # the system counts CPU in these; work that took less shows as none
 FOREIGN_SHARE_MAX: Final = 0.1  # of the cores; beyond it, clocks measure the others too
 SIDES: Final = ("floor", "product")
 SMALL, LARGE = "changed", "changed-large"  # the same work among few rows and among many
@@ -52,7 +53,7 @@ class Figures:
     def cpu_ratio(self) -> float:
         """The floor's CPU beside the product's, median of the rounds."""
         return statistics.median(
-            all_cpu(each.floor) / max(all_cpu(each.product), 1e-9) for each in self.rounds
+            _at_least_a_tick(each.floor) / _at_least_a_tick(each.product) for each in self.rounds
         )
 
     @property
@@ -97,6 +98,11 @@ def database_cpu(run: Run) -> float:
 def all_cpu(run: Run) -> float:
     """Return the CPU seconds of both per 1,000 units."""
     return server_cpu(run) + database_cpu(run)
+
+
+def _at_least_a_tick(run: Run) -> float:
+    """Return the CPU seconds of both, as far as they can be told from nothing."""
+    return max(run.server_cpu_s + run.database_cpu_s, TICK_S)
 
 
 def foreign_share(run: Run) -> float:

@@ -130,7 +130,8 @@ class _Stream:
         self._cursor = asked.cursor
         self._limit = sync_settings().pull_page_rows_max if asked.limit is None else asked.limit
         self._packer = compression.make_packer(asked.encoding)
-        self._actor = actor_of(request)
+        # Each chunk looks where the head is by then.
+        self._actor = dataclasses.replace(actor_of(request), stream=None)
         self._actor_at = time.monotonic()
         self._is_over = False
 

@@ -16,7 +16,8 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from sync.pokes.lines import Complaints, Line, make_line
+from sync.pokes.line import Complaints, Line
+from sync.pokes.lines import make_line
 from sync.pokes.message import parse
 
 if TYPE_CHECKING:

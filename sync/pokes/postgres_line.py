@@ -15,7 +15,7 @@ import psycopg
 from django.db import Error, connection
 from psycopg import sql
 
-from sync.pokes.lines import PROVE_S, SILENCE_S, LineDown
+from sync.pokes.line import PROVE_S, SILENCE_S, LineDown
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper

@@ -17,7 +17,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sync.pokes.lines import Complaints, Line, make_line
+from sync.pokes.line import Complaints, Line
+from sync.pokes.lines import make_line
 from sync.pokes.message import Poke, render
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from sync.pokes.lines import PROVE_S, SILENCE_S, LineDown
+from sync.pokes.line import PROVE_S, SILENCE_S, LineDown
 
 ANSWER_S_MAX = 1.0
 

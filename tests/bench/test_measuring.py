@@ -226,6 +226,14 @@ def test_a_busy_machine_is_judged_by_cpu() -> None:
     assert "Others used up to 50% of this machine." in out.getvalue()
 
 
+def test_work_too_short_to_be_counted_is_not_free() -> None:
+    """A run of less than a tick would be endlessly fast, and meet any target on a busy machine."""
+    found = figures(0.9, target=1_000, foreign_cpu_s=0.5 * CORES, product_cpu_s=0)
+
+    assert found.cpu_ratio == 100  # a second beside a tick
+    assert found.is_missed
+
+
 def test_a_machine_of_its_own_is_judged_by_the_clock() -> None:
     """There a lock that is waited for counts, as it does for a device."""
     found = figures(0.5, target=0.6, foreign_cpu_s=0.05 * CORES, product_cpu_s=1)

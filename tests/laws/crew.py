@@ -22,7 +22,7 @@ from backend.accounts.models import Membership, Role, Tenant, User
 from backend.fieldwork.access import held_scopes
 from backend.fieldwork.models import Territory
 from backend.fieldwork.services import TerritoryCircle, move_territory
-from sync import local_edits, push, wire
+from sync import local_edits, push, tombstones, wire
 from sync.errors import EditRefused
 from sync.types import Actor, Mutation, Op
 from tests.phones import create, delete, update
@@ -35,6 +35,7 @@ ROLES = {TESS: Role.TECHNICIAN, TOM: Role.TECHNICIAN, SAM: Role.SUPERVISOR, DORA
 HELD = {TESS: [NORTH], TOM: [SOUTH, COAST], SAM: [SOUTH], DORA: []}
 OFFICE = None  # as the one who writes
 FIRST_MADE = 10_000  # ids of rows that a history makes
+PRUNED_AT_ONCE = 3  # lines a chunk: what is left between two of them must be right as well
 _numbers = itertools.count(1)
 
 _LIVE = """
@@ -42,18 +43,6 @@ SELECT collection, row_id, version FROM sync_change
 WHERE tenant_id = %s AND op = 'upsert' ORDER BY collection, row_id
 """
 _STREAM = "SELECT head, floor FROM sync_stream WHERE tenant_id = %s"
-_PRUNE = """
-WITH told AS (
-    DELETE FROM sync_entry WHERE tenant_id = %(tenant)s AND op <> 'upsert' AND seq <= %(until)s
-    RETURNING seq
-), dead AS (
-    DELETE FROM sync_change WHERE tenant_id = %(tenant)s AND op = 'delete' AND seq <= %(until)s
-    RETURNING seq
-)
-UPDATE sync_stream SET floor = greatest(
-    floor, (SELECT max(seq) FROM (SELECT * FROM told UNION ALL SELECT * FROM dead) AS pruned))
-WHERE tenant_id = %(tenant)s
-"""
 
 Live = dict[str, list[tuple[str, int]]]  # collection -> ids and versions
 Edit = tuple[str, int, int]  # what, and two numbers that choose rows and values
@@ -110,8 +99,9 @@ class Crew:
 
     def prune(self, until: int) -> None:
         """Prune what was deleted, and what left a scope, up to the seq `until`."""
-        with connection.cursor() as cursor:
-            cursor.execute(_PRUNE, {"tenant": self.tenant_id, "until": until})
+        old = tombstones.Old(tenant_id=self.tenant_id, until=until, lines=0)
+        while tombstones.prune(old, PRUNED_AT_ONCE):
+            pass
 
     def head(self) -> int:
         return self._stream()[0]

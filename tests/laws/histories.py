@@ -56,8 +56,7 @@ def tell(steps: Sequence[Step]) -> Story:
     story = begin()
     for step in steps:
         step.do(story)
-    for replica in story.replicas:
-        replica.pull(1_000)
+    PullEverywhere(1_000).do(story)
     return story
 
 
@@ -152,6 +151,17 @@ class PullAll(Step):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class PullEverywhere(Step):
+    """All phones pull to the end."""
+
+    limit: int
+
+    def do(self, story: Story) -> None:
+        for replica in story.replicas:
+            replica.pull(self.limit)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class PutBack(Step):
     """A phone is restored to one of its earlier moments."""
 
@@ -227,13 +237,20 @@ _tess_pulls = st.builds(
 )
 cut_off = _in_turn(_upheavals, _tess_pulls, max_size=9)
 
-# A single row goes, and at once nothing in the log says so any more.
+# All have seen everything; a single row goes, and at once nothing in the log says so any more.
 _removals = st.builds(
     lambda who, what, one, other: Write(who, ((what, one, other),)),
-    st.sampled_from([DORA, OFFICE]),
-    st.sampled_from(["cancel", "unwrite", "assign", "relocate"]),
+    st.sampled_from([OFFICE, OFFICE, DORA]),
+    st.sampled_from(["unwrite", "unwrite", "cancel", "assign", "relocate"]),
     _numbers,
     _numbers,
 )
-_some_prunes = st.sampled_from([Prune(1.0), Prune(0.9), Prune(0.0)])
-pruned = _in_turn(_removals, _some_prunes, whole_pulls | pages, _some_prunes, max_size=7)
+_some_prunes = st.sampled_from([Prune(1.0), Prune(1.0), Prune(0.9), Prune(0.0)])
+pruned = _in_turn(
+    st.builds(PullEverywhere, st.sampled_from([3, 1_000])),
+    _removals,
+    _some_prunes,
+    pages | whole_pulls,
+    _some_prunes,
+    max_size=5,
+)

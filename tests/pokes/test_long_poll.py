@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import signal
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ from tests.faults.rig import wait_until
 from tests.phones import PULL, World, create
 from tests.pokes.conftest import head_of
 from tests.pokes.rig import (
+    COMES_S_MAX,
+    NEVER_S,
     STOPPED,
     WAIT_S,
     Watch,
@@ -152,14 +155,19 @@ def test_full_house_is_a_503_with_a_time_to_come_back(
     assert int(reply.headers["retry-after"]) > 0
 
 
-def test_change_between_page_and_wait_is_not_slept_over(wales: World) -> None:
+def test_change_between_page_and_wait_is_not_slept_over(wales: World, settings: Any) -> None:
     """Committed and poked after the page was read, and before anybody waited for it."""
     alice = wales.hire()
     actor = Actor(tenant_id=alice.tenant_id, user_id=alice.user_id, scopes=frozenset({"tenant"}))
-    response = HttpResponse()
+    settings.SYNC = {**settings.SYNC, "POKE_POLL_S": NEVER_S}
+    response: Any = HttpResponse()
 
-    hold(response, actor, head=head_of(wales) - 4, wait_s=WAIT_S)
-    async_to_sync(response.hold)()  # type: ignore[attr-defined]  # at its end long before the test's
+    hold(response, actor, head=head_of(wales) - 4, wait_s=int(NEVER_S))
+
+    async def end() -> None:
+        await asyncio.wait_for(response.hold(), COMES_S_MAX)
+
+    async_to_sync(end)()
 
 
 @pytest.mark.parametrize("wait", ["", "x", "-1", "1.5", "61", "9" * 30, "٣"])

@@ -133,7 +133,7 @@ def test_forged_poke_silences_nobody(wales: World, tmp_path: Path, valkey: Any) 
         assert watch.next_poke() == forged.head
         push(server, dora, create("work_orders", **wales.order()))
 
-        assert watch.next_poke() == head_of(wales)
+        wait_until(lambda: watch.next_poke() == head_of(wales))  # one more may come before
 
 
 def test_without_any_line_the_database_is_asked(wales: World, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import connections
 
+from sync import read_replica
 from tests.phones import PULL, Phone, World, create, delete, make_world
 from tests.read_replica.pair import Pair, connected, pages_read, source_of, truth
 
@@ -168,6 +169,17 @@ def test_replica_whose_tombstones_are_pruned_is_not_read(pair: Pair, wales: Worl
 
     assert source_of(wales).fetch(ask, {}, place=3) == ([(True,)], 4)
     assert source_of(wales).fetch(ask, {}, place=2) == ([(False,)], None)
+
+
+def test_page_is_not_begun_on_a_replica_that_is_behind(pair: Pair, wales: World) -> None:
+    """It would be thrown away; this one would even fail."""
+    pair.replica.catch_up()
+    begun = "SELECT CASE WHEN pg_is_in_recovery() THEN 1 / (0 * random())::int ELSE 2 END"
+    pair.replica.pause()
+    pair.on_primary("UPDATE sync_stream SET head = head + 1 WHERE tenant_id = %s", wales.tenant.pk)
+
+    assert source_of(wales).fetch(begun, {}, place=5) == ([(2,)], None)
+    assert read_replica.rest.is_over(), "it did not fail"
 
 
 def test_answer_of_no_rows_is_an_answer(pair: Pair, dora: Phone, wales: World) -> None:

@@ -273,6 +273,7 @@ def test_limits_are_published(alice: Phone) -> None:
         "pull_page_rows_max": 1_000,
         "json_depth_max": 16,
         "key_chars_max": 255,
+        "wait_s_max": 60,
         "content_encodings": ["gzip", "zstd"],
     }
 

@@ -288,7 +288,7 @@ from django.conf import settings
 from django.core.checks import run_checks
 from sync.conf import sync_settings
 described = settings.DATABASES.get("replica", {})
-print(sorted(settings.DATABASES), repr(sync_settings().replica_alias), described.get("TEST"),
+print(sorted(settings.DATABASES), repr(sync_settings().replica_alias), described.get("TEST", {}).get("MIRROR"),
     described.get("OPTIONS", {}).get("server_side_binding"), run_checks())
 """
 
@@ -297,7 +297,7 @@ print(sorted(settings.DATABASES), repr(sync_settings().replica_alias), described
     ("url", "shown"),
     [
         ("",                   "['default'] '' None None []"),
-        ("postgresql://h/x",   "['default', 'replica'] 'replica' {'MIRROR': 'default'} True []"),
+        ("postgresql://h/x",   "['default', 'replica'] 'replica' default True []"),
     ],
 )  # fmt: skip
 def test_replica_is_there_when_it_is_named(url: str, shown: str) -> None:

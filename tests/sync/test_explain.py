@@ -105,6 +105,9 @@ def test_row_that_has_left(cast: Cast, wales: World) -> None:
     assert found["row"]["left"] == [
         {"scope": f"territory:{wales.cardiff}", "held": True, "seq": exit_seq}
     ]
+    stranger = report(wales.hire(territories=[]), cast.note)
+    assert stranger["verdict"].startswith("Not on the device: it holds none of")
+    assert [line["held"] for line in stranger["row"]["left"]] == [False]
 
 
 def test_row_that_was_deleted_and_then_pruned(cast: Cast, wales: World) -> None:
