@@ -90,15 +90,20 @@ def load(wales: World, settings: Any) -> Load:
 
 
 def deadlocks_so_far(watcher: Session) -> int:
-    """Return PostgreSQL's count, when the sessions that could still add to it have ended."""
+    """Return PostgreSQL's count, when the sessions that could still add to it have ended.
+
+    Those are younger than the watcher; servers of other tests may keep theirs.
+    """
     connection.close()
     wait_until(
         lambda: (
             watcher.execute(
-                "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
-                " AND datname = current_database()"
+                "SELECT count(*) FROM pg_stat_activity AS other, pg_stat_activity AS own"
+                " WHERE own.pid = pg_backend_pid() AND other.datname = current_database()"
+                " AND other.backend_type = 'client backend'"
+                " AND other.backend_start > own.backend_start"
             ).fetchone()
-            == (1,)
+            == (0,)
         )
     )
     return deadlocks(watcher)

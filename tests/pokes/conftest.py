@@ -14,7 +14,7 @@ from backend.devstack.server import Server
 from backend.devstack.valkey import Valkey, start_valkey
 from sync.models import Stream
 from tests.phones import World, make_world
-from tests.pokes.rig import LINES, served
+from tests.pokes.rig import LINES, own_channel, served
 
 
 @pytest.fixture
@@ -75,7 +75,8 @@ def redis_pokes(settings: Any) -> Iterator[None]:
     """Let the test's own process poke, too: what the office writes."""
     from sync.pokes.publisher import publisher
 
-    settings.SYNC = {**settings.SYNC, "POKE_URL": os.environ["REDIS_URL"]}
+    line = {"POKE_URL": os.environ["REDIS_URL"], "POKE_CHANNEL": own_channel()}
+    settings.SYNC = {**settings.SYNC, **line}
     yield
     publisher.close()
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlencode, urlsplit
 
+import redis
 from django.db import connection
 
 from backend.devstack.server import Server, start_server
@@ -51,8 +52,20 @@ def environ_for(**sync: Any) -> dict[str, str]:
     return {
         "DATABASE_URL": database.geturl(),
         "DJANGO_SETTINGS_MODULE": "tests.pokes.served",
-        "SYNC_FOR_TEST": json.dumps({**ONLY_POKES, **sync}),
+        "SYNC_FOR_TEST": json.dumps({**ONLY_POKES, "POKE_CHANNEL": own_channel(), **sync}),
     }
+
+
+def own_channel() -> str:
+    """Return the channel of this database: tests beside each other share one Redis."""
+    return f"pokes_of_{connection.settings_dict['NAME']}"
+
+
+def listeners() -> int:
+    """Return how many processes listen on Redis."""
+    with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
+        ((_, count),) = client.pubsub_numsub(own_channel())
+    return int(count)
 
 
 @contextmanager

@@ -12,9 +12,10 @@ from rest_framework_simplejwt.tokens import AccessToken
 
 from backend.accounts.models import Device, Membership, Role, Tenant, User
 from sync.clock import utc_now
+from tests.faults.rig import wait_until
 from tests.phones import Phone, World, create, new_id, update
 from tests.pokes.conftest import head_of
-from tests.pokes.rig import Watch, hold_a_pull, push, served
+from tests.pokes.rig import Watch, hold_a_pull, listeners, push, served
 
 SOON_S = 0.2  # of a look at who it is by now, where a test is about that
 
@@ -100,9 +101,11 @@ def test_device_with_other_scopes_is_poked_and_hears_of_those(
     """A technician is sent to Newport: what is there is news, and what happens there from now on."""
     here, there = redis_pair
     dora, alice = wales.hire(Role.DISPATCHER), wales.hire()
+    wait_until(lambda: listeners() == 0)
 
     with Watch(here, alice) as watch:
         head = watch.next_poke()
+        wait_until(lambda: listeners() == 1)  # before, nobody could tell it of a membership
         moved = membership_of(alice)
         moved.territories = [UUID(wales.newport)]
         moved.save()

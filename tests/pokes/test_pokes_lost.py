@@ -18,7 +18,7 @@ from sync.pokes.message import Poke, render
 from tests.faults.rig import wait_until
 from tests.phones import World, create
 from tests.pokes.conftest import head_of
-from tests.pokes.rig import Watch, environ_for, push, served
+from tests.pokes.rig import Watch, environ_for, own_channel, push, served
 
 SOON_S = 0.3  # of asking the database, where a test is about that
 
@@ -110,9 +110,9 @@ def test_nonsense_on_the_channel_is_passed_over(wales: World, tmp_path: Path, va
         redis.Redis.from_url(valkey.url) as client,
     ):
         watch.next_poke()
-        wait_until(lambda: client.pubsub_numsub("fieldsync_pokes")[0][1] > 0)
+        wait_until(lambda: client.pubsub_numsub(own_channel())[0][1] > 0)
         for data in (b"", b"\xff\x00", b"[]", b'{"tenant_id": 7}', b"9" * 100_000):
-            client.publish("fieldsync_pokes", data)
+            client.publish(own_channel(), data)
         push(server, dora, create("work_orders", **wales.order()))
 
         assert watch.next_poke() == head_of(wales)
@@ -129,7 +129,7 @@ def test_forged_poke_silences_nobody(wales: World, tmp_path: Path, valkey: Any) 
         redis.Redis.from_url(valkey.url) as client,
     ):
         watch.next_poke()
-        wait_until(lambda: client.publish("fieldsync_pokes", render(forged)) > 0)
+        wait_until(lambda: client.publish(own_channel(), render(forged)) > 0)
         assert watch.next_poke() == forged.head
         push(server, dora, create("work_orders", **wales.order()))
 
