@@ -2,6 +2,7 @@
 
     first signal -> Stopped at the point where the program is -> with-blocks clean up
     later ones   -> only noted, so that none can break the clean-up off; `go_on` wants them again
+    one that lands in a finalizer, where Python drops exceptions, is sent again
 
 Python runs signal handlers in the main thread only; elsewhere all of this does nothing, and the
 death signal of each child (see processes) is what remains.
@@ -9,16 +10,19 @@ death signal of each child (see processes) is what remains.
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
+AGAIN_S = 0.05  # until a signal is sent again; the finalizer that swallowed it is over by then
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -59,6 +63,23 @@ def _on_signal(signum: int, _frame: FrameType | None) -> None:
     _GATE.raise_pending()
 
 
+def _send_again(other: Callable[[sys.UnraisableHookArgs], object]) -> Callable[..., None]:
+    """Return a hook for what Python can raise nowhere; `other` hears of all but our own."""
+
+    def hook(unraisable: sys.UnraisableHookArgs) -> None:
+        stopped = unraisable.exc_value
+        if not isinstance(stopped, Stopped):
+            other(unraisable)
+            return
+        _GATE.is_stopping = False
+        # By a thread: raised in here, it would be dropped as well.
+        again = threading.Timer(AGAIN_S, os.kill, [os.getpid(), stopped.signum])
+        again.daemon = True
+        again.start()
+
+    return hook
+
+
 @contextmanager
 def orderly_signals() -> Iterator[None]:
     """Turn the stopping signals into `Stopped` inside the block.
@@ -73,11 +94,14 @@ def orderly_signals() -> Iterator[None]:
         for signum in STOPPING
         if (handler := signal.getsignal(signum)) in {signal.SIG_DFL, signal.default_int_handler}
     }
+    hook = sys.unraisablehook
     try:
+        sys.unraisablehook = _send_again(hook)
         for signum in before:
             signal.signal(signum, _on_signal)
         yield
     finally:
+        sys.unraisablehook = hook
         for signum, handler in before.items():
             signal.signal(signum, handler)
         if before:

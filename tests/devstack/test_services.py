@@ -431,3 +431,18 @@ def test_second_signal_does_not_break_the_clean_up_off() -> None:
 
         with pytest.raises(Stopped, match="SIGHUP"):
             go_on()
+
+
+def test_signal_that_lands_in_a_finalizer_is_not_lost() -> None:
+    """Whenever rubbish is collected, Python drops what is raised: it would go on as if unasked."""
+
+    class Rubbish:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    with orderly_signals():
+        rubbish = Rubbish()
+        del rubbish
+
+        with pytest.raises(Stopped, match="SIGTERM"):
+            threading.Event().wait(WAIT_S)

@@ -230,7 +230,7 @@ _tess = st.builds(
     Reassign, st.just(TESS), _roles, st.sampled_from([(NORTH,), (SOUTH,), (NORTH, SOUTH), ()])
 )
 _upheavals: st.SearchStrategy[Step] = _of(
-    {_tess: 4, reassignments: 2, writes: 2, narrowed: 1, put_back: 1}
+    {_tess: 4, reassignments: 2, writes: 2, narrowed: 2, put_back: 1}
 )
 _tess_pulls = st.builds(
     PullPages, st.integers(0, 1), st.integers(1, 3), st.integers(1, 3), st.booleans()
