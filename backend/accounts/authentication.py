@@ -39,10 +39,11 @@ class DeviceJWTAuthentication(JWTAuthentication):
         raw_token = self.get_raw_token(header) if header else None
         if raw_token is None:
             return None
-        claims = read_access(raw_token)
+        now = utc_now()
+        claims = read_access(raw_token, now=now)
         session = load_session(
             user_id=claims.user_id, tenant_id=claims.tenant_id, device_id=claims.device_id
         )
         client_time = request.headers.get(CLIENT_TIME_HEADER, "")
-        note_seen(session.device, client_time=client_time, now=utc_now())
+        note_seen(session.device, client_time=client_time, now=now)
         return session.user, session

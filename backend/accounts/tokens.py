@@ -20,7 +20,6 @@ from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken, Token
 
 from backend.accounts.errors import TokenExpired, TokenInvalid
-from sync.clock import utc_now
 
 if TYPE_CHECKING:
     from backend.accounts.selectors import DeviceSession
@@ -59,15 +58,15 @@ def make_pair(session: DeviceSession) -> TokenPair:
     return TokenPair(access=str(refresh.access_token), refresh=str(refresh))
 
 
-def read_access(raw: bytes) -> Claims:
-    """Return whom an access token names.
+def read_access(raw: bytes, *, now: dt.datetime) -> Claims:
+    """Return whom an access token names that is good at `now`.
 
     Raises:
         TokenExpired: its time is over.
         TokenInvalid: anything else is wrong with it.
     """
     claims, expires_at = _check_access(raw, api_settings.SIGNING_KEY)
-    if expires_at <= utc_now():
+    if expires_at <= now:  # one that was good when it was first seen
         raise TokenExpired
     return claims
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import jwt
 import pytest
 from django.conf import settings
+from django.contrib import admin
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import include, path
@@ -17,14 +18,17 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 from rest_framework_simplejwt.tokens import AccessToken
 
+from backend.accounts.errors import TokenExpired
 from backend.accounts.models import Device
 from backend.accounts.selectors import DeviceSession
+from backend.accounts.tokens import read_access
 from sync.clock import utc_now
 from tests.accounts.endings import ENDINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from django.test import Client
     from rest_framework.request import Request
     from rest_framework.test import APIClient
 
@@ -48,6 +52,8 @@ class WhoView(APIView):
 
 urlpatterns = [
     path("who", WhoView.as_view()),
+    path("api/v1/auth/who", WhoView.as_view()),
+    path("admin/", admin.site.urls),
     path("api/v1/auth/", include("backend.accounts.urls")),
 ]
 
@@ -136,6 +142,63 @@ def test_bad_token_is_nobodys(api: APIClient, login: Login, case: str) -> None:
 
     assert (answer.status_code, answer.json()["code"]) == (401, code)
     assert answer["WWW-Authenticate"] == 'Bearer realm="api"'
+
+
+def test_token_that_was_good_expires(login: Login) -> None:
+    """Its signature is checked once, its age each time."""
+    raw = login.answer["access"].encode()
+    now = utc_now()
+    life = settings.SIMPLE_JWT["ACCESS_TOKEN_LIFETIME"]
+
+    assert read_access(raw, now=now) == read_access(raw, now=now + life - MINUTE)
+    with pytest.raises(TokenExpired):
+        read_access(raw, now=now + life)
+
+
+def test_device_is_known_by_its_token_alone(client: Client, login: Login) -> None:
+    """Sessions are for browsers: a cookie beside the token is not looked at, nor is one given."""
+    client.force_login(login.user)
+
+    answer = client.get("/api/v1/auth/who", headers=login.bearer)
+    refused = client.get("/api/v1/auth/who", headers={"Authorization": "Bearer garbage"})
+
+    assert (answer.status_code, refused.status_code) == (200, 401)
+    assert not hasattr(answer.wsgi_request, "session")
+
+
+def test_browser_with_a_token_has_its_session(client: Client, login: Login) -> None:
+    """Only the API is asked by devices: elsewhere a token says nothing, and takes nothing away."""
+    login.user.is_staff = login.user.is_superuser = True
+    login.user.save()
+    nobody = client.get("/admin/", headers=login.bearer)
+    client.force_login(login.user)
+    somebody = client.get("/admin/", headers=login.bearer)
+
+    assert (nobody.status_code, somebody.status_code) == (302, 200)
+
+
+@pytest.mark.parametrize(
+    ("accept", "query", "status"),
+    [
+        (None,                         "",             200),
+        ("*/*",                        "",             200),
+        ("application/json",           "",             200),
+        ("application/json;q=0.9",     "",             200),
+        ("text/html, */*;q=0.1",       "",             200),
+        ("text/html",                  "",             406),
+        ("*/*",                        "?format=json", 200),
+        ("*/*",                        "?format=xml",  404),
+    ],
+)  # fmt: skip
+def test_answer_has_a_form_that_was_asked_for(
+    api: APIClient, login: Login, accept: str | None, query: str, status: int
+) -> None:
+    """What is plain is decided at once, the rest as ever."""
+    headers = login.bearer | ({} if accept is None else {"Accept": accept})
+
+    answer = api.get(f"/who{query}", headers=headers)
+
+    assert answer.status_code == status
 
 
 def test_request_without_token_is_told_to_log_in(api: APIClient) -> None:
