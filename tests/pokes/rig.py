@@ -61,11 +61,13 @@ def own_channel() -> str:
     return f"pokes_of_{connection.settings_dict['NAME']}"
 
 
-def listeners() -> int:
-    """Return how many processes listen on Redis."""
+def wait_for_listeners(count: int) -> None:
+    """Return when so many processes listen on Redis.
+
+    What devices may see is told to those who listen; a change before that is noticed later.
+    """
     with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
-        ((_, count),) = client.pubsub_numsub(own_channel())
-    return int(count)
+        wait_until(lambda: client.pubsub_numsub(own_channel())[0][1] == count)
 
 
 @contextmanager

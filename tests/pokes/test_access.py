@@ -12,10 +12,9 @@ from rest_framework_simplejwt.tokens import AccessToken
 
 from backend.accounts.models import Device, Membership, Role, Tenant, User
 from sync.clock import utc_now
-from tests.faults.rig import wait_until
 from tests.phones import Phone, World, create, new_id, update
 from tests.pokes.conftest import head_of
-from tests.pokes.rig import Watch, hold_a_pull, listeners, push, served
+from tests.pokes.rig import Watch, hold_a_pull, push, served, wait_for_listeners
 
 SOON_S = 0.2  # of a look at who it is by now, where a test is about that
 
@@ -30,10 +29,12 @@ def test_revoked_device_loses_its_stream_at_once(
     """A stolen phone must not go on listening; the colleague's stream stays."""
     here, there = redis_pair
     alice, bob = wales.hire(), wales.hire()
+    wait_for_listeners(0)
 
     with Watch(here, alice) as of_alice, Watch(here, bob) as of_bob:
         of_alice.next_poke()
         of_bob.next_poke()
+        wait_for_listeners(1)
         device = Device.objects.get(pk=alice.device_id)
         device.revoked_at = device.created_at
         device.save()
@@ -64,8 +65,10 @@ def test_whatever_ends_a_login_ends_its_stream(
 
     for end in (end_user, end_membership, end_tenant):
         phone = wales.hire()
+        wait_for_listeners(0)
         with Watch(here, phone) as watch:
             watch.next_poke()
+            wait_for_listeners(1)
             end(phone)
             assert watch.is_at_end(), end.__name__
 
@@ -101,11 +104,11 @@ def test_device_with_other_scopes_is_poked_and_hears_of_those(
     """A technician is sent to Newport: what is there is news, and what happens there from now on."""
     here, there = redis_pair
     dora, alice = wales.hire(Role.DISPATCHER), wales.hire()
-    wait_until(lambda: listeners() == 0)
+    wait_for_listeners(0)
 
     with Watch(here, alice) as watch:
         head = watch.next_poke()
-        wait_until(lambda: listeners() == 1)  # before, nobody could tell it of a membership
+        wait_for_listeners(1)
         moved = membership_of(alice)
         moved.territories = [UUID(wales.newport)]
         moved.save()
@@ -121,9 +124,11 @@ def test_supervisor_hears_of_a_new_territory_below_theirs(redis_pair: Any, wales
     here, there = redis_pair
     dora, sam = wales.hire(Role.DISPATCHER), wales.hire(Role.SUPERVISOR)
     splott, site = new_id(), new_id()
+    wait_for_listeners(0)
 
     with Watch(here, sam) as watch:
         head = watch.next_poke()
+        wait_for_listeners(1)
         push(there, dora, create("territories", splott, name="Splott", parent=wales.cardiff))
         assert watch.next_poke() == head + 1
         push(there, dora, create("sites", site, name="Docks", territory=splott))
@@ -138,12 +143,14 @@ def test_held_pull_of_a_revoked_device_is_refused_at_once(
 ) -> None:
     """It is asked again who they are before anything is answered."""
     alice, bob = wales.hire(), wales.hire()
+    wait_for_listeners(0)
 
     with (
         served(tmp_path, POKE_URL=redis_url, WAITING_MAX=1) as server,
         ThreadPoolExecutor(1) as pool,
     ):
         held = hold_a_pull(pool, server, alice, bob)
+        wait_for_listeners(1)
         device = Device.objects.get(pk=alice.device_id)
         device.revoked_at = device.created_at
         device.save()
