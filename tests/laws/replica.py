@@ -116,7 +116,7 @@ class Replica:
 
     def clone(self, cursor: int, rows: int) -> Replica:
         """Return another phone with the cursor of one moment and the rows of one."""
-        moment = self.moments[rows]._replace(cursor=self.moments[cursor].cursor)
+        moment = self.moments[cursor]._replace(rows=self.moments[rows].rows, before=None)
         return dataclasses.replace(self, moments=[moment], now=0)
 
     def ancestors(self) -> list[int]:
