@@ -24,7 +24,7 @@ from rest_framework.views import APIView
 from sync import clock, feed, threads
 from sync.api import answers, compression, serializers as shapes
 from sync.api.actor import actor_again, actor_of
-from sync.api.parameters import parse_limit
+from sync.api.parameters import parse_collections, parse_limit
 from sync.api.waiting import hold, parse_wait
 from sync.conf import sync_settings
 
@@ -48,7 +48,7 @@ class _Asked:
 
     cursor: str | None
     limit: int | None
-    collections: frozenset[str]
+    collections: list[str]
     encoding: str | None
     wait_s: int
 
@@ -84,7 +84,7 @@ class PullView(APIView):
         asked = _Asked(
             cursor=query.get("cursor") or None,
             limit=parse_limit(query.get("limit")),
-            collections=frozenset(n for n in query.get("collections", "").split(",") if n),
+            collections=parse_collections(query.get("collections")),
             encoding=compression.choose_encoding(request.headers.get("Accept-Encoding", "")),
             wait_s=parse_wait(request),
         )

@@ -7,6 +7,7 @@ A step is drawn as plain numbers; what they come to depends on the rows that the
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Sequence
 from typing import TypeVar
@@ -60,11 +61,12 @@ def tell(steps: Sequence[Step]) -> Story:
     return story
 
 
-class Step:
+class Step(abc.ABC):
     """Something that happens."""
 
+    @abc.abstractmethod
     def do(self, story: Story) -> None:
-        raise NotImplementedError
+        """Let it happen."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
