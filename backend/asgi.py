@@ -22,11 +22,14 @@ from backend.serving.asgi_types import Receive, Scope, Send
 from backend.serving.bodies import BodyReader
 from backend.serving.bridge import Bridge
 from backend.serving.lifespan import live
+from backend.serving.lookup import Lookup
+from backend.serving.repeats import Repeats
 from backend.serving.workers import WorkerPool
 from sync.conf import sync_settings
 
 limits = sync_settings()
 pool = WorkerPool(threads_max=settings.WORKER_THREADS)
+repeats = Repeats(Lookup())
 bridge = Bridge(
     Handler(),
     pool,
@@ -34,6 +37,7 @@ bridge = Bridge(
         bytes_max=max(settings.DATA_UPLOAD_MAX_MEMORY_SIZE, limits.body_bytes_max),
         compressed_bytes_max=limits.compressed_body_bytes_max,
     ),
+    repeats,
     queue_max=settings.QUEUE_MAX,
 )
 
@@ -44,7 +48,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         case "http":
             await bridge(scope, receive, send)
         case "lifespan":
-            await live(pool, receive, send)
+            await live(pool, repeats, receive, send)
         case "websocket":
             await send({"type": "websocket.close"})  # before it was accepted: a plain 403
         case other:

@@ -7,13 +7,21 @@ Nothing but ids is taken from the token: a revoked device or a closed tenant is 
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING
 
 from rest_framework_simplejwt.authentication import JWTAuthentication
 
-from backend.accounts.selectors import DeviceSession, load_session
-from backend.accounts.services import note_seen
-from backend.accounts.tokens import read_access
+from backend.accounts.selectors import (
+    DeviceSession,
+    is_same,
+    load_session,
+    seen_at,
+    session_sql,
+)
+from backend.accounts.services import is_seen_due, note_seen
+from backend.accounts.tokens import Claims, is_good, read_access
+from backend.grounds import Grounds, Row
 from sync.clock import utc_now
 
 if TYPE_CHECKING:
@@ -46,4 +54,21 @@ class DeviceJWTAuthentication(JWTAuthentication):
         )
         client_time = request.headers.get(CLIENT_TIME_HEADER, "")
         note_seen(session.device, client_time=client_time, now=now)
+        request._request.grounds = _grounds(raw_token, claims, session.found)  # type: ignore[attr-defined]  # read by the server
         return session.user, session
+
+
+def _grounds(raw_token: bytes, claims: Claims, found: Row) -> Grounds:
+    """Return what anything rests on that follows from the session alone."""
+
+    def still_hold(row: Row | None, now: dt.datetime) -> bool:
+        if row is None or not is_same(found, row):
+            return False
+        seen = seen_at(row)
+        return is_good(raw_token, now=now) and seen is not None and not is_seen_due(seen, now)
+
+    return Grounds(
+        sql=session_sql(),
+        parameters=(claims.device_id, claims.tenant_id, claims.user_id),
+        still_hold=still_hold,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import functools
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from backend.accounts.errors import (
     UserInactive,
 )
 from backend.accounts.models import Device, Membership, Tenant, User
+from backend.grounds import Row
 from sync.models import Stream
 from sync.types import StreamState
 
@@ -38,6 +40,7 @@ class DeviceSession:
     membership: Membership
     device: Device
     stream: StreamState | None = None  # of the tenant's feed; none yet if it is new
+    found: Row = ()  # all of this as the database gave it
 
 
 def load_session(*, user_id: UUID, tenant_id: UUID, device_id: UUID) -> DeviceSession:
@@ -50,7 +53,7 @@ def load_session(*, user_id: UUID, tenant_id: UUID, device_id: UUID) -> DeviceSe
         DeviceRevoked: the device was revoked or deleted.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_session_sql(), [device_id, tenant_id, user_id])
+        cursor.execute(session_sql(), [device_id, tenant_id, user_id])
         found = cursor.fetchone()
     if found is None:
         raise _decide_missing(user_id, tenant_id)
@@ -72,12 +75,13 @@ def load_session(*, user_id: UUID, tenant_id: UUID, device_id: UUID) -> DeviceSe
         membership=membership,
         device=device,
         stream=_take_stream(*found[-3:]),
+        found=found,
     )
 
 
 @functools.cache
-def _session_sql() -> str:
-    """Return the query behind every request of a device.
+def session_sql() -> str:
+    """Return the query behind every request of a device; it takes device, tenant and user.
 
     It brings the feed's head along, which is all that most pulls need besides.
 
@@ -96,6 +100,27 @@ def _session_sql() -> str:
         f"LEFT JOIN {stream} ON {stream}.tenant_id = {membership}.tenant_id "
         f"WHERE {membership}.tenant_id = %s AND {membership}.user_id = %s"
     )
+
+
+def is_same(found: Row, later: Row) -> bool:
+    """Whether two rows say the same; when the device was heard from may differ."""
+    heard = _heard_places()
+    pairs = enumerate(zip(found, later, strict=True))
+    return all(one == other or place in heard for place, (one, other) in pairs)
+
+
+def seen_at(row: Row) -> dt.datetime | None:
+    """Return when the device of a row was heard from last; None if there is no device."""
+    at: dt.datetime | None = row[_heard_places()[0]]
+    return at
+
+
+@functools.cache
+def _heard_places() -> tuple[int, int]:
+    """Return where the time and the clock's skew stand that a request itself may write."""
+    _, names, place = _places()[_OF_SESSION.index(Device)]
+    seen, skew = (place.start + names.index(name) for name in ("last_seen_at", "clock_skew_ms"))
+    return seen, skew
 
 
 def _take_stream(epoch: UUID | None, head: int, floor: int) -> StreamState | None:

@@ -71,6 +71,15 @@ def read_access(raw: bytes, *, now: dt.datetime) -> Claims:
     return claims
 
 
+def is_good(raw: bytes, *, now: dt.datetime) -> bool:
+    """Whether an access token is good at `now`."""
+    try:
+        read_access(raw, now=now)
+    except (TokenExpired, TokenInvalid):
+        return False
+    return True
+
+
 @functools.lru_cache(CHECKED_MAX)
 def _check_access(raw: bytes, signing_key: str) -> tuple[Claims, dt.datetime]:  # noqa: ARG001  # part of what is remembered
     """Return what a good token says, and until when; errors are not remembered."""

@@ -20,6 +20,7 @@ from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpRe
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
+from backend.grounds import Grounds
 from backend.serving.asgi_types import Scope
 from backend.serving.bodies import Body
 
@@ -39,6 +40,7 @@ class Answer:
     body: bytes = b""
     stream: StreamingHttpResponse | None = None
     hold: Hold | None = None  # to be awaited first; then the request is to be made again
+    grounds: Grounds | None = None  # while these hold, the same request has the same answer
 
 
 # The answer's head, each chunk, and None at its end; returns when that has been sent.
@@ -49,10 +51,12 @@ class Request(ASGIRequest):
     """A request whose body belongs to the server, which may have the request made again."""
 
     held: bool  # it has waited by a `hold`: this answer is sent, whatever it is
+    grounds: Grounds | None  # what is known of who asks; authentication says
 
     def __init__(self, scope: Scope, body: Body, *, is_held: bool) -> None:
         super().__init__(scope, body.file)
         self.held = is_held
+        self.grounds = None
         self.META.pop("HTTP_TRANSFER_ENCODING", None)
         if body.length or "CONTENT_LENGTH" in self.META:
             self.META["CONTENT_LENGTH"] = str(body.length)  # as counted, whatever it was to be
@@ -77,7 +81,8 @@ class Handler(BaseHandler):
         """
         set_script_prefix(get_script_prefix(scope))
         signals.request_started.send(sender=self.__class__, scope=scope)
-        response = self.get_response(Request(scope, body, is_held=is_held))
+        request = Request(scope, body, is_held=is_held)
+        response = self.get_response(request)
         response._handler_class = self.__class__  # type: ignore[attr-defined]  # noqa: SLF001  # as Django's own handlers
         if isinstance(response, StreamingHttpResponse):
             return _answer_stream(scope, response, emit)
@@ -87,7 +92,11 @@ class Handler(BaseHandler):
         if "Content-Length" not in plain.headers and plain.status_code not in NO_BODY:
             plain.headers["Content-Length"] = str(len(content))
         answer = Answer(
-            status=plain.status_code, headers=encode_headers(plain), body=content, hold=hold
+            status=plain.status_code,
+            headers=encode_headers(plain),
+            body=content,
+            hold=hold,
+            grounds=request.grounds if getattr(plain, "is_repeatable", False) else None,
         )
         plain.close()  # Django is done, and its thread free for the next
         return answer

@@ -1,5 +1,6 @@
 """From ASGI to Django: the event loop talks to clients, worker threads carry requests out.
 
+    asked before, and nothing new since?  yes -> the same answer again; no thread, no Django
     receive -> body, whole and bounded -> a place in the queue -> thread: all of Django -> answer
                                                                                  |
     send <-- head and body <----------------------------------- plain ----------<|
@@ -24,6 +25,7 @@ from backend.serving import problems
 from backend.serving.answers import Answer, Handler, Hold
 from backend.serving.asgi_types import Receive, Scope, Send
 from backend.serving.bodies import Body, BodyReader
+from backend.serving.repeats import Repeats
 from backend.serving.streams import End, send_stream, wait_out
 from backend.serving.workers import WorkerPool
 from sync.errors import LimitExceeded
@@ -39,11 +41,18 @@ class Bridge:
     """The ASGI application: everything but the lifespan's start and end."""
 
     def __init__(
-        self, handler: Handler, pool: WorkerPool, reader: BodyReader, *, queue_max: int
+        self,
+        handler: Handler,
+        pool: WorkerPool,
+        reader: BodyReader,
+        repeats: Repeats,
+        *,
+        queue_max: int,
     ) -> None:
         self.handler = handler
         self.pool = pool
         self.reader = reader
+        self.repeats = repeats
         self.inside_max = pool.threads_max + queue_max
         self._inside = 0  # requests that a thread has, or that wait for one
 
@@ -107,6 +116,10 @@ class _Exchange:
         Raises:
             LimitExceeded, QueueFull, UnicodeDecodeError: it was not carried out.
         """
+        again = await self.bridge.repeats.find(self.scope)
+        if again is not None:
+            await self.answer(again)
+            return
         self.bridge.check_place()  # before its body costs anything
         body = await self.bridge.reader.read(self.scope, self.receive)
         if body is None:  # the client is gone: nobody to answer
@@ -114,6 +127,8 @@ class _Exchange:
         try:
             with self.bridge.place():
                 answer = await self._ask_django(body, is_held=False)
+            if answer and answer.grounds:
+                self.bridge.repeats.keep(self.scope, answer)
             if answer and answer.hold:
                 answer = await self._hold(answer, answer.hold, body)
             if answer:

@@ -2,7 +2,7 @@
 
     startup   threads for `sync.threads`, an ear for the signals that stop the server
     SIGTERM   `sync.threads.close`: streams and holds end, before open requests are waited for
-    shutdown  threads and their connections end
+    shutdown  threads and connections end
 
 uvicorn says `lifespan.shutdown` only when all connections are done, and an open stream never
 is; so the signal itself is heard, and handed on to whoever heard it before.
@@ -19,6 +19,7 @@ from types import FrameType
 from typing import Any
 
 from backend.serving.asgi_types import Receive, Send
+from backend.serving.repeats import Repeats
 from backend.serving.workers import WorkerPool
 from sync import threads
 
@@ -26,7 +27,7 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 THREADS_END_S = 1.0  # those that are still at work have had all the time that a server gives
 
 
-async def live(pool: WorkerPool, receive: Receive, send: Send) -> None:
+async def live(pool: WorkerPool, repeats: Repeats, receive: Receive, send: Send) -> None:
     """Be the application of a lifespan scope, from the server's start to its end."""
     await receive()
     threads.set_executor(pool)
@@ -36,6 +37,7 @@ async def live(pool: WorkerPool, receive: Receive, send: Send) -> None:
         await receive()
         threads.close()  # when no signal said so
         pool.close(wait_s=THREADS_END_S)
+        await repeats.close()
     finally:
         go_deaf()
         threads.set_executor(None)

@@ -147,7 +147,7 @@ VARIABLES = (
     Variable(
         name="WORKER_THREADS",
         meaning="Requests carried out at once by one process; "
-        "each thread keeps a connection to each database.",
+        "each thread keeps a connection to each database, and the process one more.",
         remedy="Set it to a whole number, 1 to 256.",
         default="8",
     ),

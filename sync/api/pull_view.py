@@ -104,6 +104,8 @@ def _page(request: Request, asked: _Asked) -> HttpResponse:
     )
     if page.is_idle and answers.is_known(page.etag, request.headers.get("If-None-Match", "")):
         response: HttpResponse = HttpResponseNotModified()
+        # Read by the server: it follows from who asks and how far the feed goes, and nothing else.
+        response.is_repeatable = not asked.wait_s  # type: ignore[attr-defined]
     else:
         response = answers.pack(page.render(clock.utc_now()), asked.encoding)
     response["ETag"] = page.etag

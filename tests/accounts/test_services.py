@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backend.accounts.models import Device
-from backend.accounts.services import note_seen, read_skew_ms
+from backend.accounts.services import SEEN_EVERY, note_seen, read_skew_ms
 
 if TYPE_CHECKING:
     from tests.accounts.conftest import Login
@@ -39,7 +39,7 @@ def test_twins_note_a_device_once(login: Login) -> None:
     """Two requests at once have both read the old time; only the first one's stands."""
     Device.objects.update(last_seen_at=NOW)
     first, second = Device.objects.get(), Device.objects.get()
-    later = NOW + dt.timedelta(minutes=2)
+    later = NOW + SEEN_EVERY
 
     note_seen(first, client_time="", now=later)
     note_seen(second, client_time="2030-01-01T00:00:00Z", now=later + dt.timedelta(seconds=1))
@@ -52,6 +52,6 @@ def test_request_without_clock_keeps_the_last_skew(login: Login) -> None:
     """Not to send the header is no statement about the clock."""
     Device.objects.update(last_seen_at=NOW, clock_skew_ms=42)
 
-    note_seen(Device.objects.get(), client_time="", now=NOW + dt.timedelta(minutes=1))
+    note_seen(Device.objects.get(), client_time="", now=NOW + SEEN_EVERY)
 
     assert Device.objects.get().clock_skew_ms == 42
