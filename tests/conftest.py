@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+import signal
+from typing import Any
+
 import pytest
 from rest_framework.test import APIClient
 
 from tests.phones import World, make_world
+
+
+@pytest.fixture(autouse=True, scope="session")
+def signals_heard() -> None:
+    """Hear signals as a program in the foreground does; children inherit that.
+
+    A shell without job control starts what it runs in the background with SIGINT ignored, nohup
+    with SIGHUP, and our programs leave an ignored signal so: one that a test stops would run on.
+    """
+    defaults: dict[int, Any] = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGHUP: signal.SIG_DFL,
+    }
+    for signum, handler in defaults.items():
+        if signal.getsignal(signum) is signal.SIG_IGN:
+            signal.signal(signum, handler)
 
 
 @pytest.fixture

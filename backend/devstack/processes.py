@@ -72,7 +72,9 @@ class Child:
 
     def is_running(self) -> bool:
         """Whether it has not ended yet."""
-        if self._process.poll() is None:
+        with held():  # broken off, `poll` can keep a lock that `stop` would wait for without end
+            status = self._process.poll()
+        if status is None:
             return True
         self._end_group()
         return False

@@ -27,6 +27,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from backend.devstack.signals import held
 from loadtests.bench.errors import BenchFailed
 from loadtests.bench.exchange import Answer, Link, Request
 
@@ -123,20 +124,22 @@ def start_clients(count: int) -> Iterator[Clients]:
     processes, ends = [], []
     try:
         for _ in range(count):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs,), daemon=True)
-            process.start()
-            theirs.close()  # else we would never see that the process has gone
-            processes.append(process)
-            ends.append(ours)
+            with held():  # a signal that comes meanwhile is raised after both were noted down
+                ours, theirs = context.Pipe()
+                process = context.Process(target=_serve, args=(theirs,), daemon=True)
+                process.start()
+                theirs.close()  # else we would never see that the process has gone
+                processes.append(process)
+                ends.append(ours)
         yield Clients(ends)
     finally:
-        for end in ends:
-            end.close()
-        for process in processes:
-            process.join(END_S_MAX)
-            process.kill()
-            process.join()
+        with held():
+            for end in ends:
+                end.close()
+            for process in processes:
+                process.join(END_S_MAX)
+                process.kill()
+                process.join()
 
 
 def _receive(end: Connection) -> Any:

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import pytest
 from loadtests.bench.cases import CASES, PushCase
 
 ROOT = Path(__file__).parents[2]
+Start = Callable[..., subprocess.Popen[str]]
 END_S = 300  # a run of this size takes a fraction of it, on any machine
 
 
@@ -29,25 +32,35 @@ def environ() -> dict[str, str]:
     return {**os.environ, "TMPDIR": str(place), "PYTHONUNBUFFERED": "1"}
 
 
-def start(environ: dict[str, str], *options: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(  # noqa: S603  # our own command
-        [sys.executable, "-m", "loadtests.bench", *options],
-        cwd=ROOT,
-        env=environ,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+@pytest.fixture
+def start(environ: dict[str, str]) -> Iterator[Start]:
+    """Return what starts a bench; one that a test gives up does not run on beside the others."""
+    with ExitStack() as cleanup:
+
+        def start_one(*options: str, **more_environ: str) -> subprocess.Popen[str]:
+            bench = subprocess.Popen(  # noqa: S603  # our own command
+                [sys.executable, "-m", "loadtests.bench", *options],
+                cwd=ROOT,
+                env={**environ, **more_environ},
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+            cleanup.enter_context(bench)
+            cleanup.callback(bench.kill)
+            return bench
+
+        yield start_one
 
 
-def test_small_run_measures_every_case(environ: dict[str, str], tmp_path: Path) -> None:
+def test_small_run_measures_every_case(
+    start: Start, environ: dict[str, str], tmp_path: Path
+) -> None:
     """Both servers really started, everything answered and counted; one that is slow is told."""
     file = tmp_path / "figures.json"
     small = ("--rows", "100", "--filled", "300", "--large", "1200", "--polls", "16")
 
-    bench = start(
-        environ, *small, "--rounds", "1", "--check", "--target", "1000", "--json", str(file)
-    )
+    bench = start(*small, "--rounds", "1", "--check", "--target", "1000", "--json", str(file))
     out, err = bench.communicate(timeout=END_S)
 
     assert bench.returncode == 1, err
@@ -69,12 +82,12 @@ def test_small_run_measures_every_case(environ: dict[str, str], tmp_path: Path) 
     assert list(Path(environ["TMPDIR"]).iterdir()) == []
 
 
-def test_a_database_of_somebodys_is_left_alone(environ: dict[str, str]) -> None:
+def test_a_database_of_somebodys_is_left_alone(start: Start) -> None:
     """The bench fills its database; a `DATABASE_URL` that lies about must not be filled."""
-    taken = {**environ, "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}
+    taken = "postgresql://nobody@127.0.0.1:1/none"
     options = ("--case", "new-100", "--rows", "2000", "--rounds", "1", "--workers", "1")
 
-    bench = start(taken, *options, "--check", "--target", "0.000001")
+    bench = start(*options, "--check", "--target", "0.000001", DATABASE_URL=taken)
     _, err = bench.communicate(timeout=END_S)
 
     assert bench.returncode == 0, err
@@ -88,12 +101,12 @@ def test_a_database_of_somebodys_is_left_alone(environ: dict[str, str]) -> None:
     ],
 )  # fmt: skip
 def test_profile_names_the_code_of_a_case(
-    environ: dict[str, str], tmp_path: Path, case: str, size: tuple[str, str], module: str
+    start: Start, tmp_path: Path, case: str, size: tuple[str, str], module: str
 ) -> None:
     """The answer to the question that a bad ratio asks."""
     file = tmp_path / "profile.txt"
 
-    bench = start(environ, "--profile", str(file), "--case", case, *size)
+    bench = start("--profile", str(file), "--case", case, *size)
     _, err = bench.communicate(timeout=END_S)
 
     assert bench.returncode == 0, err
@@ -101,9 +114,11 @@ def test_profile_names_the_code_of_a_case(
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_told_to_stop_it_leaves_nothing(environ: dict[str, str], signum: signal.Signals) -> None:
+def test_told_to_stop_it_leaves_nothing(
+    start: Start, environ: dict[str, str], signum: signal.Signals
+) -> None:
     """In the middle of the pushes: no process, no folder, and the status a shell expects."""
-    bench = start(environ, "--rows", "8000", "--rounds", "100", "--case", "tenants-8")
+    bench = start("--rows", "8000", "--rounds", "100", "--case", "tenants-8")
     clients = wait_for_pushes(bench)
     children = psutil.Process(bench.pid).children(recursive=True)
 

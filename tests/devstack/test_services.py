@@ -29,9 +29,8 @@ from backend.devstack.errors import (
 )
 from backend.devstack.folders import make_folder
 from backend.devstack.postgres import start_postgres
-from backend.devstack.processes import children_ended, run_command, start_child
+from backend.devstack.processes import run_command, start_child
 from backend.devstack.server import start_server
-from backend.devstack.signals import Stopped, go_on, held, orderly_signals
 from backend.devstack.valkey import start_valkey
 from tests.crowd import at_once
 
@@ -405,44 +404,3 @@ def test_child_that_is_gone_takes_no_harm_from_signals() -> None:
     child.stop()
 
     assert not child.is_running()
-
-
-def test_child_that_no_variable_holds_yet_is_ended() -> None:
-    """Ctrl-C between the start of a service and its being noted down."""
-    before = psutil.Process().children()
-
-    with pytest.raises(Stopped), orderly_signals(), children_ended():  # noqa: PT012  # the block
-        with held():
-            signal.raise_signal(signal.SIGINT)
-            start_child(name="x", command=["sleep", "600"], environ=ENVIRON)
-        pytest.fail("the signal was lost")
-
-    assert set(psutil.Process().children()) <= set(before)
-
-
-def test_second_signal_does_not_break_the_clean_up_off() -> None:
-    """Ctrl-C twice; who deals with the first one gets the second when it asks for it."""
-    with orderly_signals():
-        with pytest.raises(Stopped, match="SIGINT"):
-            signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGTERM)
-        with held():
-            signal.raise_signal(signal.SIGHUP)
-
-        with pytest.raises(Stopped, match="SIGHUP"):
-            go_on()
-
-
-def test_signal_that_lands_in_a_finalizer_is_not_lost() -> None:
-    """Whenever rubbish is collected, Python drops what is raised: it would go on as if unasked."""
-
-    class Rubbish:
-        def __del__(self) -> None:
-            signal.raise_signal(signal.SIGTERM)
-
-    with orderly_signals():
-        rubbish = Rubbish()
-        del rubbish
-
-        with pytest.raises(Stopped, match="SIGTERM"):
-            threading.Event().wait(WAIT_S)
