@@ -9,6 +9,9 @@ from typing import Any
 from reference_server import ReferenceServer
 
 import fieldsync
+from fieldsync.drivers import drive
+from fieldsync.engine.rounds import Rounds
+from fieldsync.retry import RetryBudget, RetryPolicy
 
 
 class Phone:
@@ -46,6 +49,21 @@ class Phone:
     def sync(self) -> fieldsync.SyncReport:
         """Push and pull."""
         return self.client.sync()
+
+    def push(self) -> None:
+        """Push alone."""
+        drive(self._rounds._push.run(*self._round(), held_groups=tuple), self.client._outside)
+
+    def pull(self) -> bool:
+        """Pull alone; whether it came to its end."""
+        return drive(self._rounds._pull.run(*self._round()), self.client._outside)
+
+    @property
+    def _rounds(self) -> Rounds:
+        return self.client._engine._rounds
+
+    def _round(self) -> tuple[RetryBudget, fieldsync.SyncReport]:
+        return RetryBudget(RetryPolicy(), random.Random(1)), fieldsync.SyncReport()
 
     def view(self, collection: str) -> dict[str, dict[str, Any]]:
         """The local view, by id."""

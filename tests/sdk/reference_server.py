@@ -95,7 +95,7 @@ class ReferenceServer:
         path = request.url.path.removeprefix("/api/v1/")
         body = request.content
         self.seen.append((request.method, path, body, dict(request.headers)))
-        fault = self.faults.popleft() if self.faults else None
+        fault = self.faults.popleft() if self.faults and path != "sync/events" else None
         if (early := self._early(fault)) is not None:
             return early
         if fault is Fault.CUT_BEFORE:
@@ -144,7 +144,9 @@ class ReferenceServer:
         if path == "sync/push":
             key = request.headers["idempotency-key"].strip('"')
             return self._push(device, user, key, body)
-        return self._pull(device, user, request.url.params)
+        if path == "sync/pull":
+            return self._pull(device, user, request.url.params)
+        return problem(404, "not_found")
 
     # auth
 
