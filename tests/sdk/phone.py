@@ -6,18 +6,17 @@ import random
 from pathlib import Path
 from typing import Any
 
-from reference_server import ReferenceServer
-
 import fieldsync
 from fieldsync.drivers import drive
 from fieldsync.engine.rounds import Rounds
 from fieldsync.retry import RetryBudget, RetryPolicy
+from fieldsync.testing import FakeServer
 
 
 class Phone:
     """A device whose process can be killed and started again at any point."""
 
-    def __init__(self, server: ReferenceServer, path: Path, **options: Any) -> None:
+    def __init__(self, server: FakeServer, path: Path, **options: Any) -> None:
         self.server = server
         self.path = path
         self.options = options

@@ -13,10 +13,10 @@ from typing import Any
 import httpx2
 import pytest
 from phone import Phone
-from reference_server import Fault, ReferenceServer, answer, problem
 
 import fieldsync
 from fieldsync.machine import Event, State
+from fieldsync.testing import FakeServer, Fault, answer, problem
 
 ORDER = {"title": "Replace the seal"}
 HOUR_S = 3_600.0
@@ -62,7 +62,7 @@ def running(phone: Phone) -> Iterator[Rounds]:
 
 
 @pytest.fixture
-def make(server: ReferenceServer, tmp_path: Path) -> Iterator[Callable[..., Phone]]:
+def make(server: FakeServer, tmp_path: Path) -> Iterator[Callable[..., Phone]]:
     phones: list[Phone] = []
 
     def make(**options: Any) -> Phone:
@@ -75,9 +75,7 @@ def make(server: ReferenceServer, tmp_path: Path) -> Iterator[Callable[..., Phon
         phone.client.close()
 
 
-def test_edit_is_sent_without_being_asked(
-    server: ReferenceServer, make: Callable[..., Phone]
-) -> None:
+def test_edit_is_sent_without_being_asked(server: FakeServer, make: Callable[..., Phone]) -> None:
     phone = make()
     with running(phone) as rounds:
         rounds.wait_for(1)
@@ -88,7 +86,7 @@ def test_edit_is_sent_without_being_asked(
 
 
 def test_edits_made_in_a_row_travel_together(
-    server: ReferenceServer, make: Callable[..., Phone]
+    server: FakeServer, make: Callable[..., Phone]
 ) -> None:
     phone = make(sleep=None)
     with running(phone) as rounds:
@@ -102,7 +100,7 @@ def test_edits_made_in_a_row_travel_together(
 
 
 def test_group_is_not_sent_before_it_is_whole(
-    server: ReferenceServer, make: Callable[..., Phone]
+    server: FakeServer, make: Callable[..., Phone]
 ) -> None:
     """And then it is, without another edit."""
     phone = make(sleep=None)
@@ -116,7 +114,7 @@ def test_group_is_not_sent_before_it_is_whole(
         rounds.wait_until(lambda: len(server.live("work_orders")) == 2)
 
 
-def test_polls_are_the_floor(server: ReferenceServer, make: Callable[..., Phone]) -> None:
+def test_polls_are_the_floor(server: FakeServer, make: Callable[..., Phone]) -> None:
     """Without any poke, what others do is seen after a while."""
     phone, other = make(poll_s=0.01), make()
     with running(phone) as rounds:
@@ -128,9 +126,7 @@ def test_polls_are_the_floor(server: ReferenceServer, make: Callable[..., Phone]
         assert phone["work_orders"].get(row_id) is not None
 
 
-def test_link_that_is_lost_is_tried_again(
-    server: ReferenceServer, make: Callable[..., Phone]
-) -> None:
+def test_link_that_is_lost_is_tried_again(server: FakeServer, make: Callable[..., Phone]) -> None:
     """Nobody need press a button; what was to be sent is sent."""
     policy = fieldsync.RetryPolicy(attempts_max=1, backoff_s_max=0.01)
     phone = make(retry=policy)
@@ -144,9 +140,7 @@ def test_link_that_is_lost_is_tried_again(
     assert row_id in server.live("work_orders")
 
 
-def test_button_is_obeyed_without_a_link(
-    server: ReferenceServer, make: Callable[..., Phone]
-) -> None:
+def test_button_is_obeyed_without_a_link(server: FakeServer, make: Callable[..., Phone]) -> None:
     """Whoever sees that the link is back need not wait for the clock."""
     policy = fieldsync.RetryPolicy(attempts_max=1, backoff_s_max=HOUR_S)
     phone = make(retry=policy, rng=random.Random(3))
@@ -160,7 +154,7 @@ def test_button_is_obeyed_without_a_link(
     assert rounds.told[1][1] is None
 
 
-def test_login_ends_the_wait_for_one(server: ReferenceServer, make: Callable[..., Phone]) -> None:
+def test_login_ends_the_wait_for_one(server: FakeServer, make: Callable[..., Phone]) -> None:
     phone = make()
     phone["work_orders"].create(ORDER)
     server.refuses_refresh = True
@@ -175,7 +169,7 @@ def test_login_ends_the_wait_for_one(server: ReferenceServer, make: Callable[...
     assert len(server.live("work_orders")) == 1
 
 
-def test_old_app_waits_for_a_new_one(server: ReferenceServer, make: Callable[..., Phone]) -> None:
+def test_old_app_waits_for_a_new_one(server: FakeServer, make: Callable[..., Phone]) -> None:
     """It does not knock at a server that takes it no more; its work is kept."""
     phone = make(poll_s=0.01)
     phone["work_orders"].create(ORDER)
@@ -190,9 +184,7 @@ def test_old_app_waits_for_a_new_one(server: ReferenceServer, make: Callable[...
     assert phone.client.status().pending + phone.client.status().sent == 1
 
 
-def test_stop_does_not_wait_for_the_link(
-    server: ReferenceServer, make: Callable[..., Phone]
-) -> None:
+def test_stop_does_not_wait_for_the_link(server: FakeServer, make: Callable[..., Phone]) -> None:
     """The waits between tries may be long."""
     policy = fieldsync.RetryPolicy(
         attempts_max=MANY, backoff_first_s=HOUR_S, backoff_s_max=HOUR_S, wait_s_max=MANY * HOUR_S
@@ -207,7 +199,7 @@ def test_stop_does_not_wait_for_the_link(
     assert phone.client.status().sent == 1
 
 
-def test_stopped_client_can_be_used_on(server: ReferenceServer, make: Callable[..., Phone]) -> None:
+def test_stopped_client_can_be_used_on(server: FakeServer, make: Callable[..., Phone]) -> None:
     phone = make()
     for _ in range(2):
         with running(phone) as rounds:
@@ -246,7 +238,7 @@ class Pokes(httpx2.SyncByteStream):
 
 
 @pytest.fixture
-def pokes(server: ReferenceServer, monkeypatch: pytest.MonkeyPatch) -> Pokes:
+def pokes(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> Pokes:
     """Have the server send events."""
     pokes, handle = Pokes(), server.handle
 
@@ -275,9 +267,7 @@ def test_poke_is_followed_at_once(pokes: Pokes, make: Callable[..., Phone]) -> N
     assert pokes.is_closed
 
 
-def test_server_without_events_is_polled(
-    server: ReferenceServer, make: Callable[..., Phone]
-) -> None:
+def test_server_without_events_is_polled(server: FakeServer, make: Callable[..., Phone]) -> None:
     """It answers 404, once."""
     phone = make(poll_s=0.01)
     with running(phone) as rounds:
@@ -288,7 +278,7 @@ def test_server_without_events_is_polled(
 
 
 def test_portal_is_no_stream_of_events(
-    server: ReferenceServer, make: Callable[..., Phone], monkeypatch: pytest.MonkeyPatch
+    server: FakeServer, make: Callable[..., Phone], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A page with a 200 rings no bell and is asked again later."""
     handle = server.handle
@@ -313,11 +303,11 @@ def test_portal_is_no_stream_of_events(
 class TestAsync:
     """The twin on an event loop."""
 
-    def client(self, server: ReferenceServer, path: Path, **options: Any) -> fieldsync.AsyncClient:
-        http = httpx2.AsyncClient(transport=httpx2.MockTransport(server.handle))
+    def client(self, server: FakeServer, path: Path, **options: Any) -> fieldsync.AsyncClient:
+        http = server.async_client()
         return fieldsync.AsyncClient("http://server", store=path, http=http, **options)
 
-    def test_it_syncs(self, server: ReferenceServer, tmp_path: Path) -> None:
+    def test_it_syncs(self, server: FakeServer, tmp_path: Path) -> None:
         async def story() -> None:
             async with self.client(server, tmp_path / "a.db") as client:
                 await client.login("tess", "fieldsync")
@@ -328,7 +318,7 @@ class TestAsync:
 
         asyncio.run(story())
 
-    def test_it_waits_out_a_failure(self, server: ReferenceServer, tmp_path: Path) -> None:
+    def test_it_waits_out_a_failure(self, server: FakeServer, tmp_path: Path) -> None:
         async def story() -> list[float]:
             waits: list[float] = []
 
@@ -345,9 +335,7 @@ class TestAsync:
 
         assert len(asyncio.run(story())) == 1
 
-    def test_it_runs_forever_until_it_is_stopped(
-        self, server: ReferenceServer, tmp_path: Path
-    ) -> None:
+    def test_it_runs_forever_until_it_is_stopped(self, server: FakeServer, tmp_path: Path) -> None:
         async def story() -> None:
             rounds = asyncio.Queue[fieldsync.SyncReport]()
             loop = asyncio.get_running_loop()
@@ -368,7 +356,7 @@ class TestAsync:
         asyncio.run(story())
 
     def test_cancelled_sync_leaves_the_store_whole(
-        self, server: ReferenceServer, tmp_path: Path
+        self, server: FakeServer, tmp_path: Path
     ) -> None:
         """The next one goes on with the same batch."""
 

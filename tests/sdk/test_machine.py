@@ -14,7 +14,9 @@ WORKING = [State.PUSHING, State.PULLING, State.CHECKING]
 
 def test_table_is_total() -> None:
     """No event is ever a surprise."""
-    assert {state: set(row) for state, row in TABLE.items()} == dict.fromkeys(State, set(Event))
+    assert {state: set(row) for state, row in TABLE.items()} == {
+        state: set(Event) for state in State
+    }
 
 
 @pytest.mark.parametrize("state", [each for each in State if each is not State.STOPPED])

@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 import pytest
-from reference_server import Fault, answer, problem
 
 import fieldsync
+from fieldsync.testing import Fault, answer, problem
 
 ORDER = {"kind": "repair", "title": "Replace the pump seal"}
 
