@@ -39,7 +39,7 @@ STEPS_MAX: Final = 20  # queries a page: a device may lose any number of scopes 
 class Page:
     """Changes as JSON, `told` of them, each a line; and where the device is then."""
 
-    changes: str
+    changes: bytes
     told: int
     cursor: str
     has_more: bool
@@ -106,7 +106,7 @@ def pull(
     stream = changelog.stream_of(actor)
     to = ScopeSet(actor.scopes, frozenset(collections) or None)
     reading, place = _open(actor, stream, to, given, border)
-    parts: list[str] = []
+    parts: list[bytes] = []
     told = 0
     for _ in range(STEPS_MAX):
         if rows_left <= 0 or reading.is_done(place):
@@ -118,7 +118,7 @@ def pull(
         told += lines.told
         parts += [lines.json] if lines.json else []
     return Page(
-        changes=border.join(parts),
+        changes=border.encode().join(parts),
         told=told,
         cursor=cursor if cursor and place is given else render_cursor(place, key, actor.tenant_id),
         has_more=not reading.is_done(place),

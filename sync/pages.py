@@ -144,7 +144,7 @@ class Lines:
     Up to `floor`, tombstones are missing.
     """
 
-    json: str
+    json: bytes
     told: int
     scanned: int
     floor: int = 0
@@ -152,7 +152,7 @@ class Lines:
     last: RowKey | None = None
 
 
-NOTHING: Final = Lines(json="", told=0, scanned=0)
+NOTHING: Final = Lines(json=b"", told=0, scanned=0)
 
 
 def read_page(actor: Actor, what: Slice, window: Window, *, border: str, fetch: Fetch) -> Lines:
@@ -161,7 +161,7 @@ def read_page(actor: Actor, what: Slice, window: Window, *, border: str, fetch: 
     A change in several of the scopes is there once.
     """
     if not what:
-        return Lines(json="", told=0, scanned=0, reached=window.until)
+        return Lines(json=b"", told=0, scanned=0, reached=window.until)
     parameters: dict[str, Any] = {
         "tenant": actor.tenant_id,
         "device": actor.device_id,
@@ -174,12 +174,12 @@ def read_page(actor: Actor, what: Slice, window: Window, *, border: str, fetch: 
         "limit": window.limit,
     } | _looks(window, len(what.scopes))
     ((json, told, scanned, last, bound, floor),), head = fetch(
-        _PAGE, parameters, beyond=window.after
+        _PAGE, parameters, beyond=window.after, is_raw=True
     )
     reached = last if scanned == window.limit else bound
     if head is not None:
         reached = min(reached, head)  # there is nothing above it; on the primary there may be
-    return Lines(json=json or "", told=told, scanned=scanned, floor=floor, reached=reached)
+    return Lines(json=json or b"", told=told, scanned=scanned, floor=floor, reached=reached)
 
 
 def read_exits(  # noqa: PLR0913  # each says something else of what is to be let go
@@ -213,7 +213,7 @@ def read_exits(  # noqa: PLR0913  # each says something else of what is to be le
     }
     ((json, told, scanned, last, floor),), _ = fetch(_EXITS, parameters)
     return Lines(
-        json=json or "",
+        json=(json or "").encode(),
         told=told,
         scanned=scanned,
         floor=floor,

@@ -101,16 +101,16 @@ def decode(text: bytes | str) -> Any:
     return msgspec.json.decode(text)
 
 
-def render_page(changes: str, *, cursor: str, has_more: bool, now: datetime.datetime) -> bytes:
+def render_page(changes: bytes, *, cursor: str, has_more: bool, now: datetime.datetime) -> bytes:
     """Return one page of a pull; `changes` are JSON, with commas in between."""
     place = _render_place(cursor, has_more=has_more, now=now)
-    return b'%b,"changes":[%b]}' % (place[:-1], changes.encode())
+    return b'%b,"changes":[%b]}' % (place[:-1], changes)
 
 
-def render_lines(changes: str, *, cursor: str, has_more: bool, now: datetime.datetime) -> bytes:
+def render_lines(changes: bytes, *, cursor: str, has_more: bool, now: datetime.datetime) -> bytes:
     """Return a part of a stream: `changes`, a line each, and the cursor behind them."""
     place = _render_place(cursor, has_more=has_more, now=now)
-    return b"%b%b%b\n" % (changes.encode(), b"\n" if changes else b"", place)
+    return b"%b%b%b\n" % (changes, b"\n" if changes else b"", place)
 
 
 def _render_place(cursor: str, *, has_more: bool, now: datetime.datetime) -> bytes:

@@ -1,7 +1,7 @@
 """`GET /api/v1/sync/pull`: one page as JSON, or all there is as a stream of lines.
 
     page    feed.pull -> 304, or JSON, packed in the thread that made it
-    stream  feed.pull again and again -> lines, each chunk packed, sent while the next is read
+    stream  feed.pull again and again -> lines, each chunk packed and sent while the next is read
 
 A stream holds no thread and no connection while a slow phone takes its time: each of its chunks
 is a page, and every page ends in a cursor to go on from.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -135,24 +136,29 @@ class _Stream:
         # Each chunk looks where the head is by then.
         self._actor = dataclasses.replace(actor_of(request), stream=None)
         self._actor_at = time.monotonic()
-        self._is_over = False
 
-    async def send(self, chunk: bytes) -> AsyncIterator[bytes]:
-        """Yield chunks, `chunk` first; while one is on its way, the next is read."""
-        while not self._is_over:
-            following = asyncio.ensure_future(threads.run(self.read))
+    async def send(self, page: feed.Page) -> AsyncIterator[bytes]:
+        """Yield chunks, that of `page` first; while one is packed and sent, the next is read."""
+        following: asyncio.Future[feed.Page | None]
+        while page.has_more:
+            following = asyncio.ensure_future(threads.run(self._read_on))
             try:
-                yield chunk
-                chunk = await following
+                yield await threads.run(functools.partial(self._pack, page))
+                found = await following
             finally:
                 following.cancel()
-        yield chunk + self._packer.end()
+            if found is None:
+                yield self._packer.end()
+                return
+            page = found
+        yield await threads.run(lambda: self._pack(page) + self._packer.end())
 
-    def read(self) -> bytes:
-        """Return the next chunk, packed: changes, and the cursor behind them."""
-        if not self._may_go_on():
-            self._is_over = True
-            return b""
+    def _read_on(self) -> feed.Page | None:
+        """Return the next page; None when the device may not go on."""
+        return self.read() if self._may_go_on() else None
+
+    def read(self) -> feed.Page:
+        """Return the next page."""
         page = feed.pull(
             self._actor,
             cursor=self._cursor,
@@ -160,7 +166,11 @@ class _Stream:
             collections=self._asked.collections,
             border="\n",
         )
-        self._cursor, self._is_over = page.cursor, not page.has_more
+        self._cursor = page.cursor
+        return page
+
+    def _pack(self, page: feed.Page) -> bytes:
+        """Return a chunk: the page's changes, and the cursor behind them."""
         return self._packer.pack(page.render_lines(clock.utc_now()))
 
     def _may_go_on(self) -> bool:

@@ -8,24 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-# The reference server lies beside the tests, which are no package.
+# What the tests share lies beside them; they are no package.
 sys.path.insert(0, str(Path(__file__).parent))
 
 from phone import Phone
-from reference_server import ReferenceServer
+
+from fieldsync.testing import FakeServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 @pytest.fixture
-def server() -> ReferenceServer:
+def server() -> FakeServer:
     """An empty server."""
-    return ReferenceServer()
+    return FakeServer()
 
 
 @pytest.fixture
-def new_phone(server: ReferenceServer, tmp_path: Path) -> Iterator[Any]:
+def new_phone(server: FakeServer, tmp_path: Path) -> Iterator[Any]:
     """Makes phones on this server."""
     phones: list[Phone] = []
 

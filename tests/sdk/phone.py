@@ -6,15 +6,17 @@ import random
 from pathlib import Path
 from typing import Any
 
-from reference_server import ReferenceServer
-
 import fieldsync
+from fieldsync.drivers import drive
+from fieldsync.engine.rounds import Rounds
+from fieldsync.retry import RetryBudget, RetryPolicy
+from fieldsync.testing import FakeServer
 
 
 class Phone:
     """A device whose process can be killed and started again at any point."""
 
-    def __init__(self, server: ReferenceServer, path: Path, **options: Any) -> None:
+    def __init__(self, server: FakeServer, path: Path, **options: Any) -> None:
         self.server = server
         self.path = path
         self.options = options
@@ -46,6 +48,21 @@ class Phone:
     def sync(self) -> fieldsync.SyncReport:
         """Push and pull."""
         return self.client.sync()
+
+    def push(self) -> None:
+        """Push alone."""
+        drive(self._rounds._push.run(*self._round(), held_groups=tuple), self.client._outside)
+
+    def pull(self) -> bool:
+        """Pull alone; whether it came to its end."""
+        return drive(self._rounds._pull.run(*self._round()), self.client._outside)
+
+    @property
+    def _rounds(self) -> Rounds:
+        return self.client._engine._rounds
+
+    def _round(self) -> tuple[RetryBudget, fieldsync.SyncReport]:
+        return RetryBudget(RetryPolicy(), random.Random(1)), fieldsync.SyncReport()
 
     def view(self, collection: str) -> dict[str, dict[str, Any]]:
         """The local view, by id."""

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from phone import Phone
-from reference_server import ReferenceServer
 from world import MEMORY
+
+from fieldsync.testing import FakeServer
 
 STATEMENTS_MAX = 400  # of one sync of three rows
 
@@ -61,7 +62,7 @@ def test_death_before_any_statement_costs_nothing_and_doubles_nothing() -> None:
 
 def die_and_go_on(folder: Path, last: int) -> bool:
     """One life: three edits and somebody else's, a death, a restart, and the checks."""
-    server = ReferenceServer()
+    server = FakeServer()
     phone = Phone(server, folder / "phone.db").login()
     orders = phone["work_orders"]
     for at in range(3):

@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 import pytest
-from reference_server import Fault, answer, problem
 
 import fieldsync
+from fieldsync.testing import Fault, answer, problem
 
 ORDER = {"kind": "repair", "title": "Replace the pump seal"}
 
@@ -30,7 +30,7 @@ def test_pull_moves_the_server_tree_under_a_pending_edit(
     second.sync()
     phone["work_orders"].update(row_id, {"title": "Mine"})
 
-    phone.client._engine._pull.run(phone.client._engine._budget(), fieldsync.SyncReport())
+    phone.pull()
     row = phone["work_orders"].get(row_id)
     assert (row.version, row.data["kind"], row.data["title"]) == (2, "install", "Mine")
     assert phone["work_orders"].query(title="Mine", kind="install") == [row]
@@ -77,7 +77,7 @@ def test_row_that_leaves_under_a_pending_edit_becomes_an_issue(
     """Nothing vanishes in silence."""
     vanish(server, row_id)
     phone["work_orders"].update(row_id, {"title": "Mine"})
-    phone.client._engine._pull.run(phone.client._engine._budget(), fieldsync.SyncReport())
+    phone.pull()
 
     assert phone["work_orders"].get(row_id) is None
     (issue,) = phone.client.issues()
@@ -151,12 +151,10 @@ def test_edit_of_a_row_that_a_fresh_pull_does_not_show_becomes_an_issue(
     server.delete("work_orders", row_id)
     server.prune()
     phone["work_orders"].update(row_id, {"title": "Mine"})
-    engine = phone.client._engine
 
-    assert not engine._pull.run(engine._budget(), fieldsync.SyncReport())
+    assert not phone.pull()
     phone.restart()
-    engine = phone.client._engine
-    assert engine._pull.run(engine._budget(), fieldsync.SyncReport())
+    assert phone.pull()
 
     assert phone.view("work_orders") == {}
     assert [issue.code for issue in phone.client.issues()] == ["missing_after_restart"]
@@ -214,8 +212,7 @@ def test_delete_of_a_row_that_is_pushed_again_after_a_restore_is_sent(
     """Create and delete are nothing only where the server never heard of the row: here it did."""
     phone.sync()
     row_id = phone["work_orders"].create(ORDER)
-    engine = phone.client._engine
-    engine._push.run(engine._budget(), fieldsync.SyncReport())
+    phone.push()
     server.restore(server.backup())
 
     def delete_once(path: str) -> None:
@@ -341,8 +338,7 @@ def test_sweep_spares_a_row_that_was_acked_while_the_pages_came(
             server.before_answer = lambda path: None
             server.hidden.clear()
             other["work_orders"].update(row_id, {"title": "Acked"})
-            engine = other.client._engine
-            engine._push.run(engine._budget(), fieldsync.SyncReport())
+            other.push()
 
     server.before_answer = push_from_the_other_process
     phone.sync()
@@ -398,9 +394,8 @@ def test_merge_shows_the_others_fields_before_the_pull(
     """`current` moves the server tree, and the ack still waits for its echo."""
     server.edit("work_orders", row_id, kind="install")
     phone["work_orders"].update(row_id, {"title": "Mine"})
-    engine = phone.client._engine
 
-    engine._push.run(engine._budget(), fieldsync.SyncReport())
+    phone.push()
 
     row = phone["work_orders"].get(row_id)
     assert (row.version, row.data["kind"], row.data["title"]) == (3, "install", "Mine")
@@ -410,8 +405,7 @@ def test_merge_shows_the_others_fields_before_the_pull(
 def test_scope_exit_ends_the_wait_for_an_echo(server: Any, phone: Any, row_id: str) -> None:
     """Whoever hands a work order on will never see it again."""
     phone["work_orders"].update(row_id, {"title": "Handed on"})
-    engine = phone.client._engine
-    engine._push.run(engine._budget(), fieldsync.SyncReport())
+    phone.push()
     server.hide("tess", "work_orders", row_id)
 
     phone.sync()

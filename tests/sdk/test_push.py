@@ -9,9 +9,9 @@ from typing import Any
 
 import httpx2
 import pytest
-from reference_server import Fault, answer, problem
 
 import fieldsync
+from fieldsync.testing import Fault, answer, problem
 
 ORDER = {"kind": "repair", "title": "Replace the pump seal"}
 SAFE_FAULTS = [fault for fault in Fault if fault is not Fault.EXPIRED]

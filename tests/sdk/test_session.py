@@ -7,9 +7,9 @@ from typing import Any
 
 import httpx2
 import pytest
-from reference_server import Fault
 
 import fieldsync
+from fieldsync.testing import Fault
 
 ORDER = {"title": "Replace the pump seal"}
 

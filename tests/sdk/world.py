@@ -18,10 +18,10 @@ from typing import Any
 import httpx2
 from hypothesis import strategies as st
 from phone import Phone
-from reference_server import Fault, ReferenceServer, Row
 
 import fieldsync
 from fieldsync.errors import FieldsyncError
+from fieldsync.testing import FakeServer, Fault, Row
 
 PHONES = 3
 COLLECTIONS = ("work_orders", "inspections")
@@ -51,7 +51,7 @@ steps_and_restores = st.lists(st.one_of(edits, edits, syncs, syncs, office, back
 Written = tuple[int, str, str, str, str]  # phone, collection, id, field, value
 
 
-class WatchedServer(ReferenceServer):
+class WatchedServer(FakeServer):
     """A server whose every change is noted: which value came into which field, how often."""
 
     def __init__(self) -> None:
@@ -274,7 +274,7 @@ def check(world: World) -> None:
         assert len(bodies) == 1
 
 
-def by_key(server: ReferenceServer) -> dict[str, set[bytes]]:
+def by_key(server: FakeServer) -> dict[str, set[bytes]]:
     """The different bodies that were sent under each key."""
     groups: dict[str, set[bytes]] = {}
     for key, body in server.pushes():

@@ -11,7 +11,15 @@
 Reads and edits work without a link; `sync()` repeats safely whatever happens to it.
 """
 
-from fieldsync.client import Client, Collection, Issue, Options, __version__
+from fieldsync.client import (
+    AsyncClient,
+    AsyncOptions,
+    Client,
+    Collection,
+    Issue,
+    Options,
+    __version__,
+)
 from fieldsync.engine.local import Row
 from fieldsync.engine.report import Status, SyncReport
 from fieldsync.errors import (
@@ -35,6 +43,8 @@ from fieldsync.errors import (
 from fieldsync.retry import RetryPolicy
 
 __all__ = [
+    "AsyncClient",
+    "AsyncOptions",
     "AuthRequired",
     "Client",
     "Collection",

@@ -1,30 +1,35 @@
 """Client: the public face of the SDK.
 
-    client = Client(url, store="phone.db")
+    client = Client(url, store="phone.db")        AsyncClient: the same on an event loop
     client.login(...)                     once; the store remembers
     client.collection("notes").create()   any time, with or without a link
-    client.sync()                         whenever there is a link
+    client.sync()                         whenever there is a link; or run_forever()
 
-Nothing here knows a rule of sync: it all goes to the engine.
+Nothing here knows a rule of sync: it all goes to the engine, and its steps to a driver.
 """
 
 from __future__ import annotations
 
+import asyncio
 import random
 import threading
 import time
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from fieldsync.engine import Engine, Settings
+from fieldsync.drivers import AsyncOutside, Outside, drive, drive_async
+from fieldsync.engine import Engine
+from fieldsync.engine.settings import Settings
 from fieldsync.errors import ErrorClass
+from fieldsync.machine import Event
 from fieldsync.retry import RetryPolicy
-from fieldsync.transport import Transport
+from fieldsync.transport import AsyncTransport, Transport, Wording
 from fieldsync.wire import NEEDS_A_PERSON, Outcome, canonical_id, find_unsendable_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
     from pathlib import Path
     from types import TracebackType
     from typing import Self, Unpack
@@ -34,42 +39,56 @@ if TYPE_CHECKING:
     from fieldsync.engine.issues import Keep
     from fieldsync.engine.local import Row
     from fieldsync.engine.report import Status, SyncReport
+    from fieldsync.errors import FieldsyncError
     from fieldsync.store import IssueRecord
+
+    Told = Callable[[SyncReport, FieldsyncError | None], None]
 
 __version__ = "0.1.0"
 TIMEOUT_S = 30.0  # a push of 500 rows over a bad link takes a while
 PUSH_ROWS_MAX = 500  # half the server's limit: a lost answer costs less
+POLL_S = 60.0  # a poke that was lost costs this long
+LISTENER_END_S = 1.0  # an ear that is still reading then is let go of
+
+_groups: ContextVar[Mapping[int, frozenset[str]]] = ContextVar("fieldsync_groups", default={})  # noqa: B039  # never changed, only replaced
 
 
-class Options(TypedDict, total=False):
-    """What a `Client` can be told besides its server and its store."""
+class BaseOptions(TypedDict, total=False):
+    """What either client can be told besides its server and its store."""
 
     platform: str  # told at login
     app_version: str  # told at login
     timeout_s: float
     push_rows_max: int
+    poll_s: float  # how often `run_forever` asks, pokes or not
     retry: RetryPolicy
-    http: httpx2.Client | None  # connections to use; they are not closed here
     rng: random.Random  # jitter only, never ids or keys
-    sleep: Callable[[float], None]
     now: Callable[[], datetime]
 
 
-class Client:
-    """One device of one user: a store on disk and the server it syncs with.
+class Options(BaseOptions, total=False):
+    """What a `Client` can be told."""
 
-    May be shared between threads: `sync()` may run in a worker while others read and edit. Two
-    syncs take turns, and no edit waits for a request. One client per store in a process; `close()`
-    comes after the last call.
-    """
+    http: httpx2.Client | None  # connections to use; they are not closed here
+    sleep: Callable[[float], None]  # replaces the wait after a failure
 
-    def __init__(self, url: str, *, store: str | Path, **options: Unpack[Options]) -> None:
+
+class AsyncOptions(BaseOptions, total=False):
+    """What an `AsyncClient` can be told."""
+
+    http: httpx2.AsyncClient | None
+    sleep: Callable[[float], Awaitable[None]]
+
+
+class _Base:
+    """What needs no link: the same for both clients."""
+
+    def __init__(self, url: str, store: str | Path, options: BaseOptions) -> None:
         self._platform = options.get("platform", "python")
         self._app_version = options.get("app_version", __version__)
         now = options.get("now", _utc_now)
-        transport = Transport(
-            url,
-            http=options.get("http"),
+        self._wording = Wording(
+            url=url,
             timeout_s=options.get("timeout_s", TIMEOUT_S),
             user_agent=f"fieldsync-python/{__version__}",
             now=now,
@@ -78,22 +97,11 @@ class Client:
             retry=options.get("retry", RetryPolicy()),
             push_rows_max=options.get("push_rows_max", PUSH_ROWS_MAX),
             rng=options.get("rng", random.SystemRandom()),
-            sleep=options.get("sleep", time.sleep),
             now=now,
+            poll_s=options.get("poll_s", POLL_S),
         )
-        self._engine = Engine(store, transport, settings)
-        self._group = threading.local()
+        self._engine = Engine(store, settings)
         self._open_groups: list[str] = []
-
-    def login(self, username: str, password: str) -> None:
-        """Log in; the store keeps the tokens, so that later starts need no login.
-
-        Raises: AuthRequired when refused; OtherUsersWork when the store holds unsent work of
-        another user; Unreachable.
-        """
-        self._engine.login(
-            username, password, platform=self._platform, app_version=self._app_version
-        )
 
     def collection(self, name: str) -> Collection:
         """The rows of one collection."""
@@ -101,7 +109,7 @@ class Client:
 
     @contextmanager
     def group(self, name: str) -> Iterator[None]:
-        """Mutations made inside, in this thread, are applied by the server whole or not at all.
+        """Mutations made inside, in this thread or task, are applied whole or not at all.
 
         They are not sent before the block ends. Inner groups join the outer ones.
 
@@ -110,26 +118,20 @@ class Client:
         reason = find_unsendable_name(name)
         if reason is not None:
             raise ValueError(reason)
-        outer = self._current_groups()
-        self._group.names = outer | {name}
+        mark = _groups.set({**_groups.get(), id(self): self._current_groups() | {name}})
         self._open_groups.append(name)
         try:
             yield
         finally:
             self._open_groups.remove(name)
-            self._group.names = outer
+            _groups.reset(mark)
+            self._engine.bell.ring(Event.EDITED)
 
     def _current_groups(self) -> frozenset[str]:
-        names: frozenset[str] = getattr(self._group, "names", frozenset())
-        return names
+        return _groups.get().get(id(self), frozenset())
 
-    def sync(self) -> SyncReport:
-        """Push until the outbox is empty, then pull until nothing is left.
-
-        Raises: Unreachable when the retry budget runs out, AuthRequired, UpgradeRequired,
-        ServerBug. In each case the work is kept, and a later call goes on.
-        """
-        return self._engine.sync(held_groups=tuple(self._open_groups))
+    def _held_groups(self) -> tuple[str, ...]:
+        return tuple(self._open_groups)
 
     def issues(self) -> list[Issue]:
         """Refused mutations that wait for a person, oldest first."""
@@ -139,9 +141,75 @@ class Client:
         """How the store stands."""
         return self._engine.status()
 
+    def sync_soon(self) -> None:
+        """Have `run_forever` sync now, also where it waits for a link or a login."""
+        self._engine.bell.ring(Event.ASKED)
+
+    def stop(self) -> None:
+        """End `run_forever`, from any thread; a request under way comes to its end first."""
+        self._engine.bell.ring(Event.STOP)
+
+
+class Client(_Base):
+    """One device of one user: a store on disk and the server it syncs with.
+
+    May be shared between threads: `sync()` may run in a worker while others read and edit. Two
+    syncs take turns, and no edit waits for a request. One client per store in a process; `close()`
+    comes after the last call.
+    """
+
+    def __init__(self, url: str, *, store: str | Path, **options: Unpack[Options]) -> None:
+        super().__init__(url, store, options)
+        self._transport = Transport(self._wording, options.get("http"))
+        bell, sleep = self._engine.bell, options.get("sleep")
+        self._outside = Outside(transport=self._transport, bell=bell, sleep=sleep)
+
+    def login(self, username: str, password: str) -> None:
+        """Log in; the store keeps the tokens, so that later starts need no login.
+
+        Raises: AuthRequired when refused; OtherUsersWork when the store holds unsent work of
+        another user; Unreachable.
+        """
+        steps = self._engine.login(
+            username, password, platform=self._platform, app_version=self._app_version
+        )
+        drive(steps, self._outside)
+
+    def sync(self) -> SyncReport:
+        """Push until the outbox is empty, then pull until nothing is left.
+
+        Raises: Unreachable when the retry budget runs out, AuthRequired, UpgradeRequired,
+        ServerBug. In each case the work is kept, and a later call goes on.
+        """
+        return drive(self._engine.sync(held_groups=self._held_groups), self._outside)
+
+    def run_forever(self, told: Told | None = None) -> None:
+        """Sync whenever there is something to, until `stop()`: edits, pokes, and now and then.
+
+        `told` hears how each round ended: its report, and the error that it ended in, if it did.
+        """
+        ear = threading.Thread(
+            target=drive,
+            args=(self._engine.listen(), self._outside),
+            name="fieldsync-listener",
+            daemon=True,
+        )
+        ear.start()
+        try:
+            drive(
+                self._engine.live(held_groups=self._held_groups, told=told or _tell_nobody),
+                self._outside,
+            )
+        finally:
+            self.stop()
+            self._transport.shut_streams()
+            ear.join(LISTENER_END_S)
+            self._engine.bell.forget_stop()
+
     def close(self) -> None:
         """Close the store. Nothing is lost: all work is on the disk already."""
         self._engine.close()
+        self._transport.close()
 
     def __enter__(self) -> Self:
         return self
@@ -155,10 +223,59 @@ class Client:
         self.close()
 
 
+class AsyncClient(_Base):
+    """The same client on an event loop: what takes a link is awaited, all else is at once."""
+
+    def __init__(self, url: str, *, store: str | Path, **options: Unpack[AsyncOptions]) -> None:
+        super().__init__(url, store, options)
+        self._transport = AsyncTransport(self._wording, options.get("http"))
+        bell, sleep = self._engine.bell, options.get("sleep")
+        self._outside = AsyncOutside(transport=self._transport, bell=bell, sleep=sleep)
+
+    async def login(self, username: str, password: str) -> None:
+        """Log in, as `Client.login` does."""
+        steps = self._engine.login(
+            username, password, platform=self._platform, app_version=self._app_version
+        )
+        await drive_async(steps, self._outside)
+
+    async def sync(self) -> SyncReport:
+        """Push, then pull, as `Client.sync` does."""
+        steps = self._engine.sync(held_groups=self._held_groups)
+        return await drive_async(steps, self._outside)
+
+    async def run_forever(self, told: Told | None = None) -> None:
+        """Sync until `stop()`, or until this task is cancelled, as `Client.run_forever` does."""
+        ear = asyncio.ensure_future(drive_async(self._engine.listen(), self._outside))
+        try:
+            steps = self._engine.live(held_groups=self._held_groups, told=told or _tell_nobody)
+            await drive_async(steps, self._outside)
+        finally:
+            ear.cancel()
+            await asyncio.wait([ear])
+            self._engine.bell.forget_stop()
+
+    async def close(self) -> None:
+        """Close the store. Nothing is lost: all work is on the disk already."""
+        self._engine.close()
+        await self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+
 class Collection:
     """The rows of one collection, as this device sees them."""
 
-    def __init__(self, client: Client, name: str) -> None:
+    def __init__(self, client: _Base, name: str) -> None:
         self.name = name
         self._local = client._engine.local  # noqa: SLF001  # same module
         self._groups = client._current_groups  # noqa: SLF001  # same module
@@ -246,6 +363,10 @@ class Issue:
 
     def __repr__(self) -> str:
         return f"<Issue {self.id}: {self.op} {self.collection} {self.row_id}: {self.detail}>"
+
+
+def _tell_nobody(report: SyncReport, error: FieldsyncError | None) -> None:
+    """Where an app looks at `status()` instead."""
 
 
 def _utc_now() -> datetime:

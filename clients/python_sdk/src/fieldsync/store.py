@@ -23,7 +23,7 @@ from fieldsync.errors import UpgradeRequired
 from fieldsync.wire import parse_object, render_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SCHEMA_VERSION = 1
 BUSY_TIMEOUT_S = 10.0  # another process holds the file for one transaction, not for a sync
@@ -134,6 +134,7 @@ class Store:
         )
         self._lock = threading.RLock()
         self._depth = 0
+        self._afterwards: dict[Callable[[], None], None] = {}
         self.connection.execute("PRAGMA journal_mode = WAL")
         # A batch must be on the disk, not in its cache, before its first byte is sent.
         self.connection.execute("PRAGMA synchronous = FULL")
@@ -163,11 +164,19 @@ class Store:
                 yield
                 self.connection.execute("COMMIT")
             except BaseException:
+                self._afterwards.clear()
                 if self.connection.in_transaction:
                     self.connection.execute("ROLLBACK")
                 raise
             finally:
                 self._depth -= 1
+            afterwards, self._afterwards = self._afterwards, {}
+        for work in afterwards:
+            work()
+
+    def after_commit(self, work: Callable[[], None]) -> None:
+        """Have `work` done when the transaction under way is on the disk; once."""
+        self._afterwards[work] = None
 
     def close(self) -> None:
         """Close the file. Nothing is pending in memory."""

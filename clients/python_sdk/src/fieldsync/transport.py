@@ -1,18 +1,21 @@
 """Transport: one HTTP request, one answer, and what a bad answer means.
 
     Request -> [ httpx2 ] -> Answer -> check_answer -> the same Answer, or an error of `errors`
+                               `- stream -> piece by piece, where one was opened
 
-Answers that the protocol gives a meaning of their own pass: 200, 409 and 422 with results, 410,
-413. Anything that a Fieldsync server would not write is a transport failure: the page of a
+Answers that the protocol gives a meaning of their own pass: 200, 304, 409 and 422 with results,
+410, 413. Anything that a Fieldsync server would not write is a transport failure: the page of a
 captive portal, a cut body, a proxy's error. No retry here, no state, no store.
 """
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import httpx2
 
@@ -27,10 +30,12 @@ from fieldsync.errors import (
 from fieldsync.wire import API_PATH, Problem, Unreadable, parse_problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 OK = 200
+NOT_MODIFIED = 304
 UNAUTHORIZED = 401
+NOT_FOUND = 404
 GONE = 410
 TOO_LARGE = 413
 REPORTS = frozenset({409, 422})  # may carry the results of a push
@@ -59,14 +64,19 @@ class Answer:
 
     status: int
     headers: Mapping[str, str]
-    body: bytes
+    body: bytes  # empty where there is a `stream`
     received_at: datetime
+    stream: Stream | AsyncStream | None = None
+
+    @property
+    def kind(self) -> str:
+        """Its media type, without parameters."""
+        return self.headers.get("content-type", "").split(";")[0].strip().lower()
 
     @property
     def is_json(self) -> bool:
         """Whether it claims to be JSON, plain or a problem document."""
-        kind = self.headers.get("content-type", "").split(";")[0].strip().lower()
-        return kind == "application/json" or kind.endswith("+json")
+        return self.kind == "application/json" or self.kind.endswith("+json")
 
     @property
     def is_replay(self) -> bool:
@@ -87,60 +97,181 @@ class Answer:
         return max((until - self.received_at).total_seconds(), 0.0)
 
 
-class Transport:
-    """Sends requests to one server."""
+class Stream:
+    """An answer that is read piece by piece; unpacked, as it comes."""
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        http: httpx2.Client | None,
-        timeout_s: float,
-        user_agent: str,
-        now: Callable[[], datetime],
-    ) -> None:
-        self._url = url.rstrip("/") + API_PATH
-        self._http = http or httpx2.Client()
-        self._is_own = http is None
-        self._timeout_s = timeout_s
-        self._user_agent = user_agent
-        self._now = now
+    def __init__(self, response: httpx2.Response) -> None:
+        self._response = response
+        self._pieces = response.iter_bytes()
 
-    def send(self, request: Request, *, access: str | None = None) -> Answer:
-        """The answer to `request`, complete but unchecked. Raises: TransportFailure."""
+    def read(self) -> bytes:
+        """The next piece; nothing at the end. Raises: TransportFailure."""
+        with _failing():
+            piece = next(self._pieces, b"")
+        if not piece:
+            self._response.close()
+        return piece
+
+    def close(self) -> None:
+        """Read no more of it. From another thread too: who reads there fails."""
+        self._response.close()
+
+
+class AsyncStream:
+    """The same on an event loop."""
+
+    def __init__(self, response: httpx2.Response) -> None:
+        self._response = response
+        self._pieces = response.aiter_bytes()
+
+    async def read(self) -> bytes:
+        """The next piece; nothing at the end. Raises: TransportFailure."""
+        with _failing():
+            piece = await anext(self._pieces, b"")
+        if not piece:
+            await self._response.aclose()
+        return piece
+
+    async def close(self) -> None:
+        """Read no more of it."""
+        await self._response.aclose()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wording:
+    """How requests are put: what both transports have in common. `url` is the server's root."""
+
+    url: str
+    timeout_s: float
+    user_agent: str
+    now: Callable[[], datetime]
+
+    def arguments(self, request: Request, access: str | None) -> dict[str, Any]:
+        """What httpx2 wants to know of `request`."""
         headers = {
             "Accept": "application/json, application/problem+json",
-            "User-Agent": self._user_agent,
-            "X-Client-Time": self._now().isoformat().replace("+00:00", "Z"),
+            "User-Agent": self.user_agent,
+            "X-Client-Time": self.now().isoformat().replace("+00:00", "Z"),
             **request.headers,
         }
         if request.body is not None:
             headers["Content-Type"] = "application/json"
         if access is not None:
             headers["Authorization"] = f"Bearer {access}"
-        try:
-            response = self._http.request(
-                request.method,
-                self._url + request.path,
-                params=dict(request.params) or None,
-                content=request.body,
-                headers=headers,
-                timeout=self._timeout_s,
-                follow_redirects=False,
-            )
-        except httpx2.HTTPError as error:
-            raise TransportFailure(f"{type(error).__name__}: {error}") from error
+        return {
+            "method": request.method,
+            "url": self.url.rstrip("/") + API_PATH + request.path,
+            "params": dict(request.params) or None,
+            "content": request.body,
+            "headers": headers,
+        }
+
+    def time_out(self, quiet_s: float | None = None) -> httpx2.Timeout:
+        """The longest waits; for a stream, `quiet_s` between two of its pieces."""
+        return httpx2.Timeout(self.timeout_s, read=quiet_s or self.timeout_s)
+
+    def answer(
+        self, response: httpx2.Response, stream: Stream | AsyncStream | None = None
+    ) -> Answer:
+        """The answer that has come."""
         return Answer(
             status=response.status_code,
             headers={name.lower(): value for name, value in response.headers.items()},
-            body=response.content,
-            received_at=self._now(),
+            body=b"" if stream else response.content,
+            received_at=self.now(),
+            stream=stream,
         )
+
+
+class Transport:
+    """Sends requests to one server."""
+
+    def __init__(self, wording: Wording, http: httpx2.Client | None = None) -> None:
+        self._wording = wording
+        self._http = http or httpx2.Client()
+        self._is_own = http is None
+        self._streams: WeakSet[Stream] = WeakSet()
+
+    def send(self, request: Request, *, access: str | None = None) -> Answer:
+        """The answer to `request`, complete but unchecked. Raises: TransportFailure."""
+        arguments = self._wording.arguments(request, access)
+        with _failing():
+            response = self._http.request(
+                **arguments, timeout=self._wording.time_out(), follow_redirects=False
+            )
+        return self._wording.answer(response)
+
+    def open(self, request: Request, *, access: str | None, quiet_s: float) -> Answer:
+        """The same, but a 200 is a stream to read. Raises: TransportFailure."""
+        arguments = self._wording.arguments(request, access)
+        with _failing():
+            response = self._http.send(
+                self._http.build_request(**arguments, timeout=self._wording.time_out(quiet_s)),
+                stream=True,
+                follow_redirects=False,
+            )
+            if response.status_code == OK:
+                stream = Stream(response)
+                self._streams.add(stream)
+                return self._wording.answer(response, stream)
+            response.read()
+        return self._wording.answer(response)
+
+    def shut_streams(self) -> None:
+        """Read no stream any more; whoever reads one fails."""
+        for stream in list(self._streams):
+            stream.close()
 
     def close(self) -> None:
         """Close the connections, unless they came from outside."""
         if self._is_own:
             self._http.close()
+
+
+class AsyncTransport:
+    """The same on an event loop."""
+
+    def __init__(self, wording: Wording, http: httpx2.AsyncClient | None = None) -> None:
+        self._wording = wording
+        self._http = http or httpx2.AsyncClient()
+        self._is_own = http is None
+
+    async def send(self, request: Request, *, access: str | None = None) -> Answer:
+        """The answer to `request`, complete but unchecked. Raises: TransportFailure."""
+        arguments = self._wording.arguments(request, access)
+        with _failing():
+            response = await self._http.request(
+                **arguments, timeout=self._wording.time_out(), follow_redirects=False
+            )
+        return self._wording.answer(response)
+
+    async def open(self, request: Request, *, access: str | None, quiet_s: float) -> Answer:
+        """The same, but a 200 is a stream to read. Raises: TransportFailure."""
+        arguments = self._wording.arguments(request, access)
+        with _failing():
+            response = await self._http.send(
+                self._http.build_request(**arguments, timeout=self._wording.time_out(quiet_s)),
+                stream=True,
+                follow_redirects=False,
+            )
+            if response.status_code == OK:
+                return self._wording.answer(response, AsyncStream(response))
+            await response.aread()
+        return self._wording.answer(response)
+
+    async def close(self) -> None:
+        """Close the connections, unless they came from outside."""
+        if self._is_own:
+            await self._http.aclose()
+
+
+@contextmanager
+def _failing() -> Iterator[None]:
+    """Whatever the link does wrong inside is a TransportFailure."""
+    try:
+        yield
+    except (httpx2.HTTPError, httpx2.StreamError) as error:
+        raise TransportFailure(f"{type(error).__name__}: {error}") from error
 
 
 def check_answer(answer: Answer) -> Answer:
@@ -149,6 +280,8 @@ def check_answer(answer: Answer) -> Answer:
     Raises: TransportFailure, RateLimited, AuthRequired, UpgradeRequired, ServerBug.
     """
     if answer.status == TOO_LARGE:  # also from a proxy: either way it was not applied
+        return answer
+    if answer.status == NOT_MODIFIED or answer.stream is not None:
         return answer
     if answer.status in BUSY:
         raise RateLimited(status=answer.status, code="busy", retry_after_s=answer.retry_after_s)

@@ -53,10 +53,18 @@ class Row:
 class Local:
     """The rows, edits and issues of one store."""
 
-    def __init__(self, store: Store, outbox: Outbox, *, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        outbox: Outbox,
+        *,
+        now: Callable[[], datetime],
+        on_edit: Callable[[], None],
+    ) -> None:
         self.store = store
         self.outbox = outbox
         self._now = now
+        self._on_edit = on_edit
 
     # reading
 
@@ -184,6 +192,7 @@ class Local:
         self, collection: str, row_id: str, edit: Edit, *, base: Mapping[str, Any] | None
     ) -> None:
         """Put `edit` behind the row's pending edit, or make it the pending edit."""
+        self.store.after_commit(self._on_edit)
         pending = self.outbox.get_pending(collection, row_id)
         if pending is None:
             sent = self.outbox.get_sent(collection, row_id)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from fieldsync.engine.report import SyncReport
     from fieldsync.engine.session import Session
     from fieldsync.retry import RetryBudget
+    from fieldsync.steps import Steps
     from fieldsync.transport import Answer
 
 PAGE_ROWS_MAX = 1000  # the server's default limit
@@ -46,11 +47,11 @@ class Pull:
         self._outbox = local.outbox
         self._session = session
 
-    def run(self, budget: RetryBudget, report: SyncReport) -> bool:
+    def run(self, budget: RetryBudget, report: SyncReport) -> Steps[bool]:
         """Pull until nothing is left. False when the cursor is gone: push, then run again."""
         while True:  # each page moves the cursor
             cursor = self._begin()
-            page = self._fetch(cursor, budget)
+            page = yield from self._fetch(cursor, budget)
             if isinstance(page, str):
                 self._restart(page)
                 return False
@@ -71,7 +72,7 @@ class Pull:
                 self._store.set_meta(generation=str(generation), is_fresh="yes")
             return cursor
 
-    def _fetch(self, cursor: str | None, budget: RetryBudget) -> PullPage | str:
+    def _fetch(self, cursor: str | None, budget: RetryBudget) -> Steps[PullPage | str]:
         """The next page, or the code of the 410 that ends this cursor."""
         params: dict[str, str | int] = {"limit": PAGE_ROWS_MAX}
         if cursor is not None:
@@ -82,9 +83,8 @@ class Pull:
                 return parse_problem(answer.body).code
             return parse_pull(answer.body)
 
-        return self._session.call(
-            Request(method="GET", path="sync/pull", params=params), parse, budget
-        )
+        request = Request(method="GET", path="sync/pull", params=params)
+        return (yield from self._session.call(request, parse, budget))
 
     def _restart(self, code: str) -> None:
         """Forget the cursor. After a restore, what was acked but never seen is queued again."""

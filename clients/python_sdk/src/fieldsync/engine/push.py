@@ -21,13 +21,14 @@ from fieldsync.transport import GONE, TOO_LARGE, Request
 from fieldsync.wire import APPLIED, Op, Outcome, Result, parse_object, parse_push, raw_object
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from fieldsync.engine.local import Local
     from fieldsync.engine.report import SyncReport
     from fieldsync.engine.session import Session
     from fieldsync.outbox import Batch, Entry
     from fieldsync.retry import RetryBudget
+    from fieldsync.steps import Steps
     from fieldsync.transport import Answer
 
 TOO_LARGE_CODE = "body_too_large"
@@ -45,11 +46,15 @@ class Push:
         self._rows_max = rows_max
 
     def run(
-        self, budget: RetryBudget, report: SyncReport, *, held_groups: Collection[str] = ()
-    ) -> None:
+        self,
+        budget: RetryBudget,
+        report: SyncReport,
+        *,
+        held_groups: Callable[[], Collection[str]],
+    ) -> Steps[None]:
         """Send until nothing is left but what waits for a group still being filled."""
-        while (batch := self._next_batch(held_groups)) is not None:
-            results = self._send(batch, budget, report)
+        while (batch := self._next_batch(held_groups())) is not None:
+            results = yield from self._send(batch, budget, report)
             if results is None:
                 self._shrink(batch, report)
             else:
@@ -68,7 +73,9 @@ class Push:
             self._outbox.freeze(chosen, key=str(uuid.uuid4()))
             return self._outbox.first_batch()
 
-    def _send(self, batch: Batch, budget: RetryBudget, report: SyncReport) -> list[Result] | None:
+    def _send(
+        self, batch: Batch, budget: RetryBudget, report: SyncReport
+    ) -> Steps[list[Result] | None]:
         """The results of `batch`, or None when it is too large."""
         request = Request(
             method="POST",
@@ -88,7 +95,7 @@ class Push:
 
         retries_before = budget.retries
         try:
-            return self._session.call(request, parse, budget)
+            return (yield from self._session.call(request, parse, budget))
         finally:
             report.batches_sent += 1 + budget.retries - retries_before
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from fieldsync.machine import State  # at run time: a dataclass field
+
 
 @dataclass(slots=True, kw_only=True)
 class SyncReport:
@@ -32,6 +34,7 @@ class Status:
     acked_unseen: int  # applied by the server, not yet seen in a pull
     rows: int  # rows of the server tree
     has_cursor: bool
+    state: State  # what the client is doing, if it syncs by itself
     user: str | None  # id
     username: str | None
     tenant: str | None  # slug

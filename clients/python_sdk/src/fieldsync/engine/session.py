@@ -20,15 +20,18 @@ from fieldsync.errors import (
     TransportFailure,
     Unreachable,
 )
+from fieldsync.machine import Event
+from fieldsync.steps import Wait, send
 from fieldsync.transport import UNAUTHORIZED, Answer, Request, check_answer
 from fieldsync.wire import Login, Unreadable, parse_login, parse_tokens, render_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fieldsync.bell import Bell
     from fieldsync.engine.local import Local
     from fieldsync.retry import RetryBudget
-    from fieldsync.transport import Transport
+    from fieldsync.steps import Steps
 
 T = TypeVar("T")
 
@@ -36,17 +39,14 @@ T = TypeVar("T")
 class Session:
     """Requests of the user who is logged in on this store."""
 
-    def __init__(
-        self, local: Local, transport: Transport, *, sleep: Callable[[float], None]
-    ) -> None:
+    def __init__(self, local: Local, bell: Bell) -> None:
         self._local = local
         self._store = local.store
-        self._transport = transport
-        self._sleep = sleep
+        self._bell = bell
 
     def login(
         self, username: str, password: str, *, platform: str, app_version: str, budget: RetryBudget
-    ) -> None:
+    ) -> Steps[None]:
         """Log in and store the tokens. Raises: OtherUsersWork, AuthRequired, Unreachable."""
         device = {
             "install_id": self._install_id(),
@@ -55,9 +55,12 @@ class Session:
         }
         body = {"username": username, "password": password, "device": device}
         request = Request(method="POST", path="auth/token", body=render_json(body).encode())
-        login = self._retrying(
-            lambda: parse_login(check_answer(self._transport.send(request)).body), budget
-        )
+
+        def attempt() -> Steps[Login]:
+            answer = yield from send(request)
+            return parse_login(check_answer(answer).body)
+
+        login = yield from self._retrying(attempt, budget)
         self._adopt(login, username)
 
     def _install_id(self) -> str:
@@ -91,45 +94,58 @@ class Session:
                 device=str(login.device.id),
             )
 
-    def call(self, request: Request, parse: Callable[[Answer], T], budget: RetryBudget) -> T:
+    def call(
+        self, request: Request, parse: Callable[[Answer], T], budget: RetryBudget
+    ) -> Steps[T]:
         """What `parse` makes of the answer, after as many tries as `budget` allows.
 
         Raises: Unreachable, AuthRequired, UpgradeRequired, ServerBug.
         """
-        return self._retrying(lambda: parse(check_answer(self._send(request))), budget)
 
-    def _retrying(self, attempt: Callable[[], T], budget: RetryBudget) -> T:
-        failure: FieldsyncError
+        def attempt() -> Steps[T]:
+            answer = yield from self._send(request)
+            return parse(check_answer(answer))
+
+        return (yield from self._retrying(attempt, budget))
+
+    def _retrying(self, attempt: Callable[[], Steps[T]], budget: RetryBudget) -> Steps[T]:
         while True:  # ends with the budget
             try:
-                result = attempt()
-            except Unreadable as error:
-                failure = TransportFailure(f"unreadable: {error}")
-            except FieldsyncError as error:
-                if not error.retryable:
-                    raise
-                failure = error
+                result = yield from attempt()
+            except (Unreadable, FieldsyncError) as error:
+                failure = _retryable(error)
             else:
                 budget.note_progress()
                 return result
-            wait_s = budget.next_wait_s(failure.retry_after_s)
-            if wait_s is None:
-                if isinstance(failure, ServerBug):
-                    raise failure
-                raise Unreachable(failure, failures=budget.failures) from failure
-            self._sleep(wait_s)
+            yield from self._wait(failure, budget)
             budget.retries += 1
 
-    def _send(self, request: Request) -> Answer:
+    def _wait(self, failure: FieldsyncError, budget: RetryBudget) -> Steps[None]:
+        """Wait before the next try. Raises: `failure`, or Unreachable for it."""
+        wait_s = budget.next_wait_s(failure.retry_after_s)
+        if wait_s is not None:
+            yield Wait(wait_s)
+            if not self._bell.has(Event.STOP):
+                return
+        if isinstance(failure, ServerBug):
+            raise failure
+        raise Unreachable(failure, failures=budget.failures) from failure
+
+    def access(self) -> str:
+        """The token of who is logged in. Raises: AuthRequired."""
         access = self._store.get_meta("access")
         if access is None:
             raise AuthRequired(code="not_logged_in")
-        answer = self._transport.send(request, access=access)
+        return access
+
+    def _send(self, request: Request) -> Steps[Answer]:
+        access = self.access()
+        answer = yield from send(request, access)
         if answer.status == UNAUTHORIZED and answer.is_json:
-            answer = self._transport.send(request, access=self._refresh(access))
+            answer = yield from send(request, (yield from self._refresh(access)))
         return answer
 
-    def _refresh(self, stale: str) -> str:
+    def _refresh(self, stale: str) -> Steps[str]:
         """A new access token, stored before its first use."""
         access, refresh = self._store.get_meta("access"), self._store.get_meta("refresh")
         if access is not None and access != stale:
@@ -138,6 +154,18 @@ class Session:
             raise AuthRequired(code="not_logged_in")
         body = render_json({"refresh": refresh}).encode()
         request = Request(method="POST", path="auth/refresh", body=body)
-        pair = parse_tokens(check_answer(self._transport.send(request)).body)
+        answer = yield from send(request)
+        pair = parse_tokens(check_answer(answer).body)
         self._store.set_meta(access=pair.access, refresh=pair.refresh)
         return pair.access
+
+
+def _retryable(error: Unreadable | FieldsyncError) -> FieldsyncError:
+    """`error` as one that a retry may cure. Raises: `error`, when none can."""
+    if isinstance(error, Unreadable):
+        failure = TransportFailure(f"unreadable: {error}")
+        failure.__cause__ = error
+        return failure
+    if not error.retryable:
+        raise error
+    return error

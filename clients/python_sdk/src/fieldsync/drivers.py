@@ -1,0 +1,162 @@
+"""Drivers: steps, carried out with real sockets and clocks. The only place that waits.
+
+drive(steps, outside)                blocks the thread
+await drive_async(steps, outside)    leaves the event loop free; the store works in threads
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from fieldsync.errors import TransportFailure
+from fieldsync.machine import Event
+from fieldsync.steps import Effect, Open, Read, Rest, Send, Steps, Wait
+
+if TYPE_CHECKING:
+    from fieldsync.bell import Bell
+    from fieldsync.transport import AsyncTransport, Transport
+
+T = TypeVar("T")
+_ENDED = object()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """The world of a blocking client. `sleep` replaces the wait after a failure, for tests."""
+
+    transport: Transport
+    bell: Bell
+    sleep: Callable[[float], None] | None = None
+
+    def carry_out(self, effect: Effect) -> Any:
+        """Return the reply to `effect`. Raises: TransportFailure."""
+        match effect:
+            case Send(request, access):
+                return self.transport.send(request, access=access)
+            case Open(request, access, quiet_s):
+                return self.transport.open(request, access=access, quiet_s=quiet_s)
+            case Read(stream):
+                return stream.read()
+            case Wait(seconds) if self.sleep is not None:
+                return self.sleep(seconds)
+            case Wait(seconds):
+                return self.bell.wait(seconds, for_event=Event.STOP)
+            case Rest(seconds):
+                began = time.monotonic()
+                self.bell.wait(seconds)
+                return time.monotonic() - began
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AsyncOutside:
+    """The world of a client on an event loop."""
+
+    transport: AsyncTransport
+    bell: Bell
+    sleep: Callable[[float], Awaitable[None]] | None = None
+
+    async def carry_out(self, effect: Effect) -> Any:
+        """Return the reply to `effect`. Raises: TransportFailure."""
+        match effect:
+            case Send(request, access):
+                return await self.transport.send(request, access=access)
+            case Open(request, access, quiet_s):
+                return await self.transport.open(request, access=access, quiet_s=quiet_s)
+            case Read(stream):
+                return await stream.read()  # type: ignore[misc]  # the async transport's own
+            case Wait(seconds) if self.sleep is not None:
+                return await self.sleep(seconds)
+            case Wait(seconds):
+                return await self._rest(seconds, lambda: self.bell.has(Event.STOP))
+            case Rest(seconds):
+                began = time.monotonic()
+                await self._rest(seconds, self.bell.is_rung)
+                return time.monotonic() - began
+
+    async def _rest(self, seconds: float, is_over: Callable[[], bool]) -> None:
+        loop = asyncio.get_running_loop()
+        rung = asyncio.Event()
+
+        def hear() -> None:
+            if is_over():
+                with suppress(RuntimeError):  # the loop is closed: nobody rests there any more
+                    loop.call_soon_threadsafe(rung.set)
+
+        end = self.bell.tell(hear)
+        try:
+            if not is_over():
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(rung.wait(), seconds)
+        finally:
+            end()
+
+
+@dataclass(slots=True)
+class _Walk:
+    """Steps under way; they see failures of the link as their own."""
+
+    steps: Steps[Any]
+    result: Any = None
+    _reply: Any = field(default=None)
+    _failure: TransportFailure | None = field(default=None)
+
+    def next(self) -> Any:
+        """Return the next effect; `_ENDED` when there is none."""
+        reply, self._reply = self._reply, None
+        failure, self._failure = self._failure, None
+        try:
+            return self.steps.throw(failure) if failure else self.steps.send(reply)
+        except StopIteration as end:
+            self.result = end.value
+            return _ENDED
+
+    def take(self, reply: Any) -> None:
+        self._reply = reply
+
+    def fail(self, failure: TransportFailure) -> None:
+        self._failure = failure
+
+
+def drive(steps: Steps[T], outside: Outside) -> T:
+    """Carry `steps` out; return what comes of them, and raise what they raise."""
+    walk = _Walk(steps)
+    try:
+        while (effect := walk.next()) is not _ENDED:
+            try:
+                walk.take(outside.carry_out(effect))
+            except TransportFailure as failure:
+                walk.fail(failure)
+        result: T = walk.result
+        return result
+    finally:
+        steps.close()
+
+
+async def drive_async(steps: Steps[T], outside: AsyncOutside) -> T:
+    """Carry `steps` out; return what comes of them, and raise what they raise."""
+    walk = _Walk(steps)
+    try:
+        while (effect := await _in_thread(walk.next)) is not _ENDED:
+            try:
+                walk.take(await outside.carry_out(effect))
+            except TransportFailure as failure:
+                walk.fail(failure)
+        result: T = walk.result
+        return result
+    finally:
+        steps.close()
+
+
+async def _in_thread(work: Callable[[], T]) -> T:
+    """Do `work`, which uses the store and may take a while, to its end even when cancelled."""
+    working = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await asyncio.wait([working])
+        raise

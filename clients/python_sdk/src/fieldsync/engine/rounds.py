@@ -1,0 +1,181 @@
+"""Rounds: the machine's states, carried out: one sync, or a client that syncs by itself.
+
+once   PUSHING -> PULLING -> CHECKING -> RESTING, and back to the caller
+live   the same, then a rest until something happens, again and again until it is stopped
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fieldsync.engine.report import SyncReport
+from fieldsync.errors import (
+    AuthRequired,
+    FieldsyncError,
+    RateLimited,
+    ServerBug,
+    TransportFailure,
+    UpgradeRequired,
+)
+from fieldsync.machine import Event, State, step
+from fieldsync.retry import RetryBudget
+from fieldsync.steps import Rest, Wait
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Collection
+
+    from fieldsync.bell import Bell
+    from fieldsync.engine.pull import Pull
+    from fieldsync.engine.push import Push
+    from fieldsync.engine.settings import Settings
+    from fieldsync.steps import Steps
+
+    HeldGroups = Callable[[], Collection[str]]
+    Told = Callable[[SyncReport, FieldsyncError | None], None]
+
+RESTARTS_MAX = 3  # fresh pulls in one sync; a server that asks for more is broken
+WORKING = frozenset({State.PUSHING, State.PULLING, State.CHECKING})
+POLL_JITTER = 0.1  # of the time between polls: a thousand clients must not ask together
+FOREVER_S = 3_600.0  # a rest that only an event ends; it is taken again
+
+
+@dataclass(slots=True)
+class _Round:
+    """One way through the working states."""
+
+    held_groups: HeldGroups
+    budget: RetryBudget
+    report: SyncReport
+    restarts: int = 0
+
+
+class Rounds:
+    """The states of one client, one at a time."""
+
+    def __init__(
+        self,
+        push: Push,
+        pull: Pull,
+        bell: Bell,
+        settings: Settings,
+        lock: threading.Lock,
+    ) -> None:
+        self._push = push
+        self._pull = pull
+        self._bell = bell
+        self._settings = settings
+        self._lock = lock
+        self._failures = 0  # rounds without a link, one after the other
+        self.state = State.RESTING
+
+    def once(self, held_groups: HeldGroups) -> Steps[SyncReport]:
+        """One round. Raises: a FieldsyncError with the unfinished report."""
+        now = self._begin(held_groups)
+        state = State.PUSHING
+        with self._lock:
+            try:
+                while state in WORKING:
+                    state = step(state, (yield from self._work(state, now)))
+            except FieldsyncError as error:
+                error.report = now.report
+                raise
+            finally:
+                now.report.retries = now.budget.retries
+        return now.report
+
+    def live(self, held_groups: HeldGroups, told: Told) -> Steps[None]:
+        """Round after round until the bell says stop."""
+        self._enter(State.PUSHING)
+        while self.state is not State.STOPPED:
+            if self.state in WORKING:
+                yield from self._live_round(held_groups, told)
+            else:
+                self._enter(step(self.state, (yield from self._await_event())))
+
+    def _live_round(self, held_groups: HeldGroups, told: Told) -> Steps[None]:
+        self._bell.take()  # this round deals with all that has happened so far
+        now = self._begin(held_groups)
+        failure: FieldsyncError | None = None
+        while self.state in WORKING:
+            if self._bell.has(Event.STOP):
+                self._enter(step(self.state, Event.STOP))
+                break
+            try:
+                with self._lock:
+                    event = yield from self._work(self.state, now)
+            except FieldsyncError as error:
+                failure, event = error, _event_of(error)
+            self._enter(step(self.state, event))
+        now.report.retries = now.budget.retries
+        self._failures = self._failures + 1 if self.state is State.OFFLINE else 0
+        self._wait_at_least_s = (failure and failure.retry_after_s) or 0.0
+        told(now.report, failure)
+
+    def _begin(self, held_groups: HeldGroups) -> _Round:
+        budget = RetryBudget(self._settings.retry, self._settings.rng)
+        return _Round(held_groups, budget, SyncReport())
+
+    def _enter(self, state: State) -> None:
+        self.state = state
+
+    def _work(self, state: State, now: _Round) -> Steps[Event]:
+        """Do what `state` is there for. Raises: FieldsyncError."""
+        match state:
+            case State.PUSHING:
+                yield from self._push.run(now.budget, now.report, held_groups=now.held_groups)
+                return Event.PUSHED
+            case State.PULLING:
+                if (yield from self._pull.run(now.budget, now.report)):
+                    return Event.PULLED
+                now.restarts += 1
+                if now.restarts > RESTARTS_MAX:
+                    raise ServerBug(
+                        code="restarts_without_end", detail="each fresh pull was refused again"
+                    )
+                return Event.CURSOR_GONE
+            case _:
+                return Event.CHECKED
+
+    # waiting
+
+    _wait_at_least_s = 0.0  # what the server asked for
+
+    def _await_event(self) -> Steps[Event]:
+        """Rest until something happens that the state does not sit out."""
+        left_s = self._rest_s()
+        while True:  # ends: each rest takes of what is left
+            for event in self._bell.take():
+                if step(self.state, event) is not self.state:
+                    if event is Event.EDITED:
+                        yield Wait(self._settings.settle_s)
+                    return event
+            if left_s <= 0:
+                return Event.DUE
+            left_s -= yield Rest(left_s)
+
+    def _rest_s(self) -> float:
+        settings = self._settings
+        match self.state:
+            case State.RESTING:
+                return settings.poll_s * settings.rng.uniform(1 - POLL_JITTER, 1 + POLL_JITTER)
+            case State.OFFLINE:
+                ceiling_s = settings.retry.backoff_s_max * 2.0 ** min(self._failures - 1, 10)
+                drawn_s = settings.rng.uniform(0, min(ceiling_s, settings.offline_s_max))
+                return max(drawn_s, self._wait_at_least_s)
+            case _:
+                return FOREVER_S
+
+
+def _event_of(error: FieldsyncError) -> Event:
+    """What a round that ended in `error` means. Raises: `error`, which is none of the link's."""
+    match error:
+        case AuthRequired():
+            return Event.LOGIN_NEEDED
+        case UpgradeRequired():
+            return Event.UPGRADE_NEEDED
+        case TransportFailure() | RateLimited() | ServerBug():
+            return Event.LINK_LOST
+        case _:
+            raise error

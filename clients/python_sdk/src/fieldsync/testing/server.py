@@ -1,0 +1,220 @@
+"""A small server of the protocol in memory, with faults at its edge.
+
+    server = FakeServer()
+    client = Client("http://server", store=..., http=server.client())
+    server.faults.append(Fault.LOST_ANSWER)      the next request meets it
+    server.hide, edit, delete, restore, prune    what operators and dispatchers do
+
+It keeps a log of everything it ever applied, so that a test can say "nothing twice, nothing lost".
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+
+from fieldsync.testing.answers import HTML, answer, problem
+from fieldsync.testing.faults import Fault
+from fieldsync.testing.rows import Rows, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class FakeServer(Rows):
+    """The server; `handle` is the whole network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.epoch = 1
+        self.floor = 0
+        self.users = {"tess": "user-1", "tom": "user-2"}
+        self.password = "fieldsync"  # noqa: S105  # of nobody
+        self.rows_max = 1000
+        self.bytes_max = 10**9
+        self.faults: deque[Fault | None] = deque()  # None: that request goes well
+        self.seen: list[tuple[str, str, bytes, dict[str, str]]] = []
+        self.before_answer: Callable[[str], None] = _do_nothing
+        self.gone_code: str | None = None  # answers the next pull with this 410
+        self.refuses_refresh = False
+        self._access: dict[str, tuple[str, str]] = {}
+        self._refresh: dict[str, tuple[str, str, str]] = {}
+        self._serial = 0
+
+    def client(self) -> httpx2.Client:
+        """Connections to this server."""
+        return httpx2.Client(transport=httpx2.MockTransport(self.handle))
+
+    def async_client(self) -> httpx2.AsyncClient:
+        """The same for an `AsyncClient`."""
+        return httpx2.AsyncClient(transport=httpx2.MockTransport(self.handle))
+
+    # the edge
+
+    def handle(self, request: httpx2.Request) -> httpx2.Response:
+        """One request through the network, with its fault."""
+        path = request.url.path.removeprefix("/api/v1/")
+        body = request.content
+        self.seen.append((request.method, path, body, dict(request.headers)))
+        fault = self.faults.popleft() if self.faults and path != "sync/events" else None
+        if (early := self._early(fault)) is not None:
+            return early
+        if fault is Fault.CUT_BEFORE:
+            raise httpx2.ConnectError("unreachable", request=request)
+        if fault is Fault.EXPIRED:
+            self._access.clear()
+        if fault is Fault.DOUBLED:
+            self._route(request, path, body)
+        response = self._route(request, path, body)
+        self.before_answer(path)
+        if fault is Fault.LOST_ANSWER:
+            raise httpx2.ReadError("connection reset", request=request)
+        if fault is Fault.TRUNCATED:
+            return httpx2.Response(
+                response.status_code,
+                headers={"content-type": response.headers["content-type"]},
+                content=response.content[: len(response.content) * 4 // 5],
+            )
+        return response
+
+    @staticmethod
+    def _early(fault: Fault | None) -> httpx2.Response | None:
+        match fault:
+            case Fault.HTML:
+                return httpx2.Response(200, html=HTML)
+            case Fault.GATEWAY:
+                return httpx2.Response(502, html=HTML)
+            case Fault.BUSY:
+                return problem(503, "busy", headers={"Retry-After": "2"})
+            case Fault.LIMITED:
+                return problem(429, "throttled", headers={"Retry-After": "7"})
+            case Fault.IN_FLIGHT:
+                return problem(409, "request_in_flight", headers={"Retry-After": "1"})
+            case _:
+                return None
+
+    def _route(self, request: httpx2.Request, path: str, body: bytes) -> httpx2.Response:
+        if path == "auth/token":
+            return self._login(json.loads(body))
+        if path == "auth/refresh":
+            return self._renew(json.loads(body)["refresh"])
+        access = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if access not in self._access:
+            return problem(401, "token_expired")
+        user, device = self._access[access]
+        if path == "sync/push":
+            key = request.headers["idempotency-key"].strip('"')
+            return self._push(device, user, key, body)
+        if path == "sync/pull":
+            return self._pull(device, user, request.url.params)
+        return problem(404, "not_found")
+
+    # auth
+
+    def _login(self, body: dict[str, Any]) -> httpx2.Response:
+        if body["password"] != self.password or body["username"] not in self.users:
+            return problem(401, "invalid_credentials")
+        user = self.users[body["username"]]
+        device = "device-" + body["device"]["install_id"]
+        answer = self._pair(user, device) | {
+            "device": {"id": device},
+            "user": {"id": user, "role": "technician"},
+            "tenant": {"id": "t1", "slug": "wales"},
+        }
+        return httpx2.Response(200, json=answer)
+
+    def _pair(self, user: str, device: str) -> dict[str, Any]:
+        self._serial += 1
+        access, refresh = f"access-{self._serial}", f"refresh-{self._serial}"
+        self._access[access] = (user, device)
+        self._refresh[refresh] = (user, device, "")
+        return {"access": access, "refresh": refresh}
+
+    def _renew(self, refresh: str) -> httpx2.Response:
+        """A new pair; the same one again until it is used, since answers get lost."""
+        if self.refuses_refresh or refresh not in self._refresh:
+            return problem(401, "refresh_invalid")
+        user, device, successor = self._refresh[refresh]
+        if not successor:
+            successor = self._pair(user, device)["refresh"]
+            self._refresh[refresh] = (user, device, successor)
+        access = successor.replace("refresh", "access")
+        self._access[access] = (user, device)
+        return httpx2.Response(200, json={"access": access, "refresh": successor})
+
+    # push and pull
+
+    def _push(self, device: str, user: str, key: str, body: bytes) -> httpx2.Response:
+        stored = self.state.requests.get((device, key))
+        if stored is not None:
+            if stored[0] != body:
+                return problem(422, "idempotency_key_reused")
+            return answer(stored[1], stored[2], {"Idempotency-Replayed": "true"})
+        mutations = json.loads(body)["mutations"]
+        if len(mutations) > self.rows_max or len(body) > self.bytes_max:
+            return problem(413, "push_rows_max")
+        results = self.decide(device, user, key, mutations)
+        report = json.dumps({"status": "partial", "server_time": "", "results": results}).encode()
+        self.state.requests[device, key] = (body, 200, report)
+        return answer(200, report)
+
+    def _pull(self, device: str, user: str, params: httpx2.QueryParams) -> httpx2.Response:
+        if self.gone_code is not None:
+            code, self.gone_code = self.gone_code, None
+            return problem(410, code)
+        epoch, after = self.epoch, 0
+        is_first = "cursor" not in params
+        if not is_first:
+            epoch, after = map(int, params["cursor"].split(":"))
+        if epoch != self.epoch:
+            return problem(410, "epoch_changed")
+        if not is_first and after < self.floor:
+            return problem(410, "cursor_expired")
+        entries = self.list_entries(user, after)
+        page = entries[: int(params["limit"])]
+        has_more = len(entries) > len(page)
+        scanned = page[-1][0] if has_more else max(self.state.head, after)
+        changes = [self.tell(name, device, user) for _, name in page]
+        if is_first:
+            changes = [change for change in changes if change["op"] == "upsert"]
+        cursor = f"{self.epoch}:{scanned}"
+        body = {"cursor": cursor, "has_more": has_more, "server_time": "", "changes": changes}
+        return httpx2.Response(200, json=body)
+
+    # what operators do
+
+    def hide(self, username: str, collection: str, row_id: str) -> None:
+        """The row leaves the scopes of this user."""
+        self.state.head += 1
+        self.hidden[self.users[username], collection, row_id] = self.state.head
+
+    def prune(self) -> None:
+        """Forget all tombstones: older cursors are refused."""
+        for name in [name for name, row in self.state.rows.items() if row.is_deleted]:
+            del self.state.feed[name]
+        self.floor = self.state.head
+
+    def backup(self) -> State:
+        """A copy of everything, to restore later."""
+        return copy.deepcopy(self.state)
+
+    def restore(self, backup: State) -> None:
+        """Go back to a backup: what came after it is gone, and the feed has another identity."""
+        self.state = copy.deepcopy(backup)
+        self.epoch += 1
+
+    def pushes(self) -> list[tuple[str, bytes]]:
+        """(key, body) of every push that was sent, in order."""
+        return [
+            (headers["idempotency-key"], body)
+            for _, path, body, headers in self.seen
+            if path == "sync/push"
+        ]
+
+
+def _do_nothing(path: str) -> None:
+    """What happens before an answer, unless a test has an idea."""
