@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import datetime as dt
 from collections.abc import Callable, Iterator
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -17,90 +15,15 @@ from backend.accounts.services import SEEN_EVERY
 from backend.fieldwork.models import Territory
 from backend.fieldwork.services import move_territory
 from backend.serving import lookup as lookups, repeats as repeating
-from backend.serving.answers import Answer, Handler
-from backend.serving.bodies import BodyReader
-from backend.serving.bridge import Bridge
-from backend.serving.lookup import Lookup
-from backend.serving.repeats import Repeats
-from backend.serving.workers import WorkerPool
+from backend.serving.answers import Answer
 from sync import threads
 from sync.clock import utc_now
 from sync.models import Stream
-from tests.phones import PULL, Phone, World, create, make_world
+from tests.phones import Phone, World, create, make_world
+from tests.serving.front import Front, make_front
 
 THREADS_END_S = 10.0
-MIB = 1024 * 1024
 LATER = dt.timedelta(hours=1)  # longer than any access token lives
-
-
-class CountingHandler(Handler):
-    """Django, and how often it was asked."""
-
-    asked = 0
-
-    def carry_out(self, *args: Any, **options: Any) -> Answer | None:
-        self.asked += 1
-        return super().carry_out(*args, **options)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Front:
-    """The server's front, without its sockets."""
-
-    runner: asyncio.Runner
-    bridge: Bridge
-    handler: CountingHandler
-
-    def ask(self, phone: Phone, etag: str = "", query: str = "", **headers: str) -> Answer:
-        """Return the answer to a pull from the phone's cursor."""
-        return self.runner.run(self.asking(phone, etag, query, **headers))
-
-    async def asking(
-        self, phone: Phone, etag: str = "", query: str = "", method: str = "GET", **headers: str
-    ) -> Answer:
-        """Ask, on the event loop."""
-        given = {"host": "testserver", "authorization": f"Bearer {phone.token}"}
-        given |= {"if-none-match": etag} if etag else {}
-        given |= {name.replace("_", "-"): value for name, value in headers.items()}
-        scope = {
-            "type": "http", "method": method, "scheme": "http", "path": PULL,
-            "query_string": f"cursor={phone.cursor}{query}".encode(),
-            "headers": [(name.encode(), value.encode()) for name, value in given.items()],
-            "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2),
-        }  # fmt: skip
-        sent: list[dict[str, Any]] = []
-        unread = [{"type": "http.request", "body": b""}]
-
-        async def receive() -> dict[str, Any]:
-            while not unread:  # the client waits for its answer
-                await asyncio.sleep(LATER.total_seconds())
-            return unread.pop()
-
-        async def send(message: dict[str, Any]) -> None:
-            sent.append(message)
-
-        await self.bridge(scope, receive, send)
-        body = b"".join(part["body"] for part in sent[1:])
-        return Answer(status=sent[0]["status"], headers=sent[0]["headers"], body=body)
-
-    def repeat(self, phone: Phone, etag: str) -> Answer:
-        """Ask what was asked before; Django must not hear of it."""
-        asked = self.handler.asked
-        answer = self.ask(phone, etag)
-        assert self.handler.asked == asked, "Django was asked"
-        return answer
-
-
-def make_front(runner: asyncio.Runner) -> Front:
-    handler = CountingHandler()
-    bridge = Bridge(
-        handler,
-        WorkerPool(threads_max=2),
-        BodyReader(bytes_max=MIB, compressed_bytes_max=MIB),
-        Repeats(Lookup()),
-        queue_max=2,
-    )
-    return Front(runner=runner, bridge=bridge, handler=handler)
 
 
 @pytest.fixture
