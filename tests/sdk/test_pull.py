@@ -429,7 +429,7 @@ def test_fresh_pull_cut_by_a_restart_still_sweeps_at_its_end(
     phone.sync()
     server.hide("tess", "work_orders", row_id)
     server.gone_code = "cursor_expired"
-    server._change = forget_exits(server)
+    server.tell = forget_exits(server)
     server.faults.extend([None, None, *[Fault.CUT_BEFORE] * 6])
     with pytest.raises(fieldsync.Unreachable):
         phone.sync()
@@ -444,7 +444,7 @@ def test_fresh_pull_cut_by_a_restart_still_sweeps_at_its_end(
 
 def forget_exits(server: Any) -> Any:
     """A change as a first sync tells it: the row that left is not mentioned at all."""
-    change = type(server)._change
+    change = type(server).tell
 
     def mention(name: Any, device: str, user: str) -> Any:
         told = change(server, name, device, user)
