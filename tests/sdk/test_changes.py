@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from fieldsync.engine.pull import PAGE_ROWS_MAX
 from fieldsync.testing import Fault
 
 WAIT_S = 20.0  # a bound, never reached
@@ -64,19 +65,15 @@ def test_refused_rows_are_told_apart_from_those_that_were_taken(phone: Any, hear
     assert heard[2:] == [("issue", {"work_orders": {"bad"}})]
 
 
-def test_first_sync_tells_in_one_event_a_page(server: Any, phone: Any, heard: Any) -> None:
+def test_first_sync_tells_in_one_event_a_page(phone: Any, second: Any, heard: Any) -> None:
     """50,000 calls would be a screen that stands still."""
-    server.page_rows_max = 10
-    for at in range(25):
-        server._apply(
-            {"op": "create", "collection": "sites", "id": f"s{at}", "data": {"name": "x"}},
-            "office",
-            "tess",
-        )
+    for at in range(PAGE_ROWS_MAX + 5):
+        second["sites"].create({"name": "x"}, id=f"s{at:04}")
+    second.push()
 
     phone.pull()
 
-    assert [len(rows["sites"]) for _, rows in heard] == [10, 10, 5]
+    assert [len(rows["sites"]) for _, rows in heard] == [PAGE_ROWS_MAX, 5]
 
 
 def test_collection_hears_of_its_own_rows_only(phone: Any) -> None:

@@ -75,7 +75,10 @@ def test_children_are_edited_in_their_list(server: Any, phone: Any, row_id: str)
 def test_field_cannot_be_taken_out(phone: Any, row_id: str) -> None:
     """The wire has no word for it: better said than silently kept."""
     edit = phone["work_orders"].edit(row_id)
-    with pytest.raises(fieldsync.UnsendableValue, match="priority cannot be taken out.*None"), edit as row:
+    with (
+        pytest.raises(fieldsync.UnsendableValue, match="priority cannot be taken out.*None"),
+        edit as row,
+    ):
         del row["priority"]
 
 
@@ -143,9 +146,7 @@ def test_stale_edit_keeps_its_base_when_it_joins_a_newer_one(
     assert len(phone.client.issues()) == 1
 
 
-def test_row_made_here_and_changed_by_others_while_a_form_is_open(
-    server: Any, phone: Any
-) -> None:
+def test_row_made_here_and_changed_by_others_while_a_form_is_open(server: Any, phone: Any) -> None:
     """The form began before the server had ever heard of the row."""
     phone["work_orders"].create({"title": "new"}, id="w1")
     with phone["work_orders"].edit("w1") as row:

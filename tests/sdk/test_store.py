@@ -117,21 +117,23 @@ ISSUE = {
 ROWS = ("kept", "pending", "sent", "acked", "deleted", "refused")
 
 
-def outbox(row_id: str, op: str, data: dict[str, Any], batch: int | None = None) -> tuple[Any, ...]:
+def outbox(
+    row_id: str, op: str, data: dict[str, Any], batch: int | None = None
+) -> tuple[Any, ...]:
     base = None if op == "create" else json.dumps({"title": row_id})
     version = None if op == "create" else 1
     position = None if batch is None else 0
     return (row_id, op, json.dumps(data), version, base, AT, batch, position)
 
 
-def make_version_1(path: Path, device: str) -> None:
+def make_version_1(path: Path, cursor: str = "1:0") -> None:
     """The file of a device of version 1 with work in every state."""
     connection = sqlite3.connect(path)
     connection.executescript(f"PRAGMA journal_mode = WAL;{VERSION_1}")
     with connection:
-        facts = {"install_id": "i", "access": "access-1", "refresh": "refresh-1", "device": device}
-        facts |= {"username": "tess", "user_id": "u-tess", "tenant_id": "t", "tenant": "wales"}
-        facts |= {"cursor": "0", "generation": "1"}
+        facts = {"install_id": "i", "access": "access-1", "refresh": "refresh-1", "device": "d"}
+        facts |= {"username": "tess", "user_id": "user-1", "tenant_id": "t1", "tenant": "wales"}
+        facts |= {"cursor": cursor, "generation": "1"}
         connection.executemany("INSERT INTO meta VALUES (?, ?)", facts.items())
         connection.executemany(
             "INSERT INTO replica VALUES ('work_orders', ?, 1, ?, 1)",
@@ -177,7 +179,7 @@ def look(client: fieldsync.Client) -> dict[str, dict[str, Any]]:
 
 def test_file_of_version_1_is_brought_up_to_date_and_loses_nothing(tmp_path: Path) -> None:
     """Phones update their app with unsent work on them."""
-    make_version_1(tmp_path / "phone.db", "d")
+    make_version_1(tmp_path / "phone.db")
 
     with fieldsync.Client("http://server", store=tmp_path / "phone.db") as client:
         status = client.status()
@@ -207,7 +209,7 @@ def test_work_of_version_1_is_sent_with_its_old_key_and_bytes(
     office.sync()
     server.edit("work_orders", "acked", title="Acked")
     office.client.close()
-    make_version_1(tmp_path / "phone.db", "d")
+    make_version_1(tmp_path / "phone.db", f"{server.epoch}:0")
     phone = Phone(server, tmp_path / "phone.db").login()
 
     phone.sync()
@@ -246,7 +248,7 @@ def test_death_in_mid_migration_leaves_the_old_version(tmp_path: Path) -> None:
     versions = []
     for last in range(STATEMENTS_MAX):
         path = tmp_path / f"{last}.db"
-        make_version_1(path, "d")
+        make_version_1(path)
 
         def connect(name: str, last: int = last) -> sqlite3.Connection:
             made = sqlite3.connect(name, factory=DyingConnection, check_same_thread=False)

@@ -73,9 +73,7 @@ def list_changes(
     return changes
 
 
-def give_ids(
-    now: list[Any], was: object, new_id: Callable[[], str], *, is_declared: bool
-) -> None:
+def give_ids(now: list[Any], was: object, new_id: Callable[[], str], *, is_declared: bool) -> None:
     """Give new children their ids. Objects of a list that had some without are no children."""
     objects = [item for item in was if isinstance(item, dict)] if isinstance(was, list) else []
     if not all(item.get("id") for item in objects):

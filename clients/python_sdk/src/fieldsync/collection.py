@@ -1,7 +1,7 @@
 """Collection: the rows of one kind, as this device sees them, and the edits of them.
 
-    orders = client.collection("work_orders")               rows are `Row`s, with `data`
-    orders = client.collection("work_orders", WorkOrder)    rows are `WorkOrder`s
+orders = client.collection("work_orders")               rows are `Row`s, with `data`
+orders = client.collection("work_orders", WorkOrder)    rows are `WorkOrder`s
 """
 
 from __future__ import annotations
@@ -83,9 +83,7 @@ class Collection(Generic[T]):
         **where: object,
     ) -> Iterator[T]:
         """The same one by one, without ever holding all of them; edits meanwhile do not show."""
-        query = Query(
-            collection=self.name, where=where, order=order, limit=limit, offset=offset
-        )
+        query = Query(collection=self.name, where=where, order=order, limit=limit, offset=offset)
         return map(self._made, self._rows.iterate(query))
 
     def first(self, *, order: str | Sequence[str] = (), **where: object) -> T | None:

@@ -129,7 +129,8 @@ class Outbox:
             " WHERE batch IS NULL ORDER BY seq"
         )
         return [
-            Candidate(seq=seq, row_id=row_id, edit=parse_edit(*parts)) for seq, row_id, *parts in rows
+            Candidate(seq=seq, row_id=row_id, edit=parse_edit(*parts))
+            for seq, row_id, *parts in rows
         ]
 
     def count_pending(self) -> int:

@@ -73,8 +73,10 @@ class Query:
         ours = "".join(f" AND {sql}" for sql, _ in conditions)
         values = [value for _, bound in conditions for value in bound]
         collection = _text_literal(self.collection)
-        replica = columns or "row_id, version, data, 0 AS is_pending"
-        local = columns or "row_id, version, data, is_pending"
+        # With a condition, `+` keeps SQLite from walking all rows just because they are in order.
+        row_id = "+row_id AS row_id" if conditions else "row_id"
+        replica = columns or f"{row_id}, version, data, 0 AS is_pending"
+        local = columns or f"{row_id}, version, data, is_pending"
         sql = (
             f"SELECT {replica}{more} FROM replica WHERE collection = {collection}{ours}"  # noqa: S608  # names are checked, values bound
             " AND NOT EXISTS (SELECT 1 FROM local AS mine"
@@ -90,7 +92,7 @@ def render_index(collection: str, fields: Sequence[str]) -> str:
     if not fields:
         raise ValueError("an index of no field: name at least one")
     name = " ".join(("rows", collection, *fields)).replace('"', '""')
-    columns = ", ".join(_column(path) for path in fields)
+    columns = ", ".join(["collection", *map(_column, fields)])
     return (
         f'CREATE INDEX IF NOT EXISTS "{name}" ON replica ({columns})'
         f" WHERE collection = {_text_literal(collection)}"

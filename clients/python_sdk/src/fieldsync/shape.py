@@ -92,9 +92,7 @@ class Shape(Generic[T]):
         plain: dict[str, Any] = msgspec.to_builtins(given, str_keys=True)
         return plain
 
-    def list_changes(
-        self, made: T, row_id: RowId, new_id: Callable[[], str]
-    ) -> dict[str, Any]:
+    def list_changes(self, made: T, row_id: RowId, new_id: Callable[[], str]) -> dict[str, Any]:
         """The fields to be sent: those that are not as when the object was read."""
         raw = row_id.data
         was = self.fields(self._convert(row_id, raw))
@@ -129,9 +127,7 @@ def _fields(cls: type) -> dict[str, str]:
 
 def _none_by_default(cls: type) -> list[str]:
     fields: Any = (
-        msgspec.structs.fields(cls)
-        if issubclass(cls, msgspec.Struct)
-        else dataclasses.fields(cls)
+        msgspec.structs.fields(cls) if issubclass(cls, msgspec.Struct) else dataclasses.fields(cls)
     )
     return [field.name for field in fields if field.default is None]
 

@@ -102,9 +102,7 @@ def _refresh_row(connection: sqlite3.Connection, collection: str, row_id: str) -
         (collection, row_id),
     ).fetchone()
     version, text = server or (None, None)
-    view = local_view(
-        None if text is None else parse_object(text), [edit for edit, _ in overlays]
-    )
+    view = local_view(None if text is None else parse_object(text), [edit for edit, _ in overlays])
     connection.execute(
         "INSERT OR REPLACE INTO local VALUES (?, ?, ?, ?, ?)",
         (
