@@ -44,13 +44,17 @@ def test_only_what_was_changed_in_the_block_is_sent(server: Any, phone: Any, row
     assert sent(server) == {"priority": 1, "note": "wet"}
 
 
+def change_and_fail(row: dict[str, Any]) -> None:
+    row["priority"] = 1
+    raise KeyError
+
+
 def test_block_that_changes_nothing_or_fails_queues_nothing(phone: Any, row_id: str) -> None:
     """Half an edit is none."""
     with phone["work_orders"].edit(row_id) as row:
         row["priority"] = 3
     with pytest.raises(KeyError), phone["work_orders"].edit(row_id) as row:
-        row["priority"] = 1
-        raise KeyError
+        change_and_fail(row)
 
     assert phone.client.status().pending == 0
 
@@ -76,7 +80,7 @@ def test_field_cannot_be_taken_out(phone: Any, row_id: str) -> None:
     """The wire has no word for it: better said than silently kept."""
     edit = phone["work_orders"].edit(row_id)
     with (
-        pytest.raises(fieldsync.UnsendableValue, match="priority cannot be taken out.*None"),
+        pytest.raises(fieldsync.UnsendableValue, match=r"priority cannot be taken out.*None"),
         edit as row,
     ):
         del row["priority"]

@@ -24,6 +24,7 @@ from fieldsync.testing import FakeServer
 
 WAIT_S = 20.0  # a bound, never reached
 STATEMENTS_MAX = 200  # of an opening
+FULL = 2  # of `PRAGMA synchronous`
 
 # The schema of version 1, as it is in the field: never to be edited.
 VERSION_1 = """
@@ -293,7 +294,7 @@ sys.stdin.read()
 @contextlib.contextmanager
 def other_process(path: Path, program: str = HOLD) -> Any:
     """A process that has the store open."""
-    child = subprocess.Popen(
+    child = subprocess.Popen(  # noqa: S603  # our own program
         [sys.executable, "-c", program, str(path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -334,9 +335,9 @@ FORK = """
 import os, sys, fieldsync
 client = fieldsync.Client("http://server", store=sys.argv[1])
 if os.fork() == 0:
+    print("held", flush=True)
     sys.stdin.read()
     os._exit(0)
-print("held", flush=True)
 sys.stdin.read()
 """
 
@@ -389,7 +390,7 @@ def test_closed_store_says_so(phone: Any) -> None:
     notes = phone["notes"]
     phone.client.close()
 
-    for use in (lambda: notes.all(), lambda: notes.create({"text": "x"})):
+    for use in (notes.all, lambda: notes.create({"text": "x"})):
         with pytest.raises(sqlite3.ProgrammingError, match="closed"):
             use()
 
@@ -411,19 +412,50 @@ def test_reading_goes_on_while_a_page_is_written(phone: Any) -> None:
 
 def test_power_cut_can_only_cost_what_the_server_says_again(phone: Any) -> None:
     """What a person did is flushed at once; a page or an answer with the next thing that is."""
-    synchronous = []
-    store = phone.client._engine._store
-    for by in fieldsync.Cause:
-        with store.transaction(by):
-            synchronous.append((by, *store.connection.execute("PRAGMA synchronous").fetchone()))
+    assert flushed(phone) == [None, "edit", "issue"]
 
-    full, normal = 2, 1
-    assert dict(synchronous) == {
-        fieldsync.Cause.EDIT: full,
-        fieldsync.Cause.ISSUE: full,
-        fieldsync.Cause.PULL: normal,
-        fieldsync.Cause.ACK: normal,
-    }
+
+def test_app_may_have_faster_edits_and_batches_are_flushed_all_the_same(new_phone: Any) -> None:
+    """A batch and its key, and a new pair of tokens, must be found again whatever happens."""
+    assert flushed(new_phone(flush_edits=False)) == [None]
+
+
+def flushed(phone: Any) -> list[str | None]:
+    """The transactions that are on the disk when they end, by what they are for."""
+    store = phone.client._engine._store
+    found = []
+    for by in (None, *fieldsync.Cause):
+        with store.transaction(by):
+            (level,) = store.connection.execute("PRAGMA synchronous").fetchone()
+            found += [by] if level == FULL else []
+    return found
+
+
+def test_each_step_is_flushed_as_it_must_be(server: Any, phone: Any) -> None:
+    """Edits, batches and tokens at once; what the server says need not be."""
+    levels: list[tuple[str, int]] = []
+    connection = phone.client._engine._store.connection
+
+    def note(statement: str) -> None:
+        if statement.startswith("PRAGMA synchronous = "):
+            levels.append(("begin", FULL if statement.endswith("FULL") else 1))
+        elif statement.startswith("INSERT INTO "):
+            levels.append((statement.split()[2], levels[-1][1]))
+
+    phone["work_orders"].create({"title": "x"})
+    phone.sync()
+    connection.set_trace_callback(note)
+    server._access.clear()
+    phone["work_orders"].create({"title": "x"})
+    phone.sync()
+    connection.set_trace_callback(None)
+
+    told = [level for level in levels if level[0] != "begin"]
+    assert told[0] == ("outbox", FULL)
+    assert ("batch", FULL) in told
+    assert ("meta", FULL) in told  # the tokens
+    assert ("replica", 1) in told
+    assert ("meta", 1) in told  # the cursor, with its page
 
 
 def test_app_brings_its_own_sqlite(server: FakeServer, tmp_path: Path) -> None:

@@ -201,7 +201,7 @@ def test_dicts_work_beside_objects(phone: Any, orders: Any, row_id: str) -> None
 
 def test_object_of_no_row_cannot_be_saved(orders: Any, phone: Any) -> None:
     """Nobody knows what was changed in it."""
-    with pytest.raises(ValueError, match="of no row.*create"):
+    with pytest.raises(ValueError, match=r"of no row.*create"):
         orders.save(WorkOrder(title="x", id="w1"))
     with pytest.raises(TypeError, match=r"client.collection\('work_orders', YourClass\)"):
         phone["work_orders"].save(WorkOrder(title="x"))
@@ -232,7 +232,7 @@ class OtherName(msgspec.Struct, rename="upper"):
 @pytest.mark.parametrize("cls", [NoId, NumberId, OtherName, dict])
 def test_class_that_cannot_hold_a_row_is_refused_at_once(phone: Any, cls: type) -> None:
     """Not at the first row."""
-    with pytest.raises(TypeError, match="id: str|neither"):
+    with pytest.raises(TypeError, match=r"id: str|neither"):
         phone.client.collection("work_orders", cls)
 
 

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
     from fieldsync.connections import Connect
     from fieldsync.engine.issues import Keep
-    from fieldsync.engine.rows import Row
     from fieldsync.engine.report import Status, SyncReport
+    from fieldsync.engine.rows import Row
     from fieldsync.errors import FieldsyncError
     from fieldsync.listeners import RowsChanged
     from fieldsync.store import IssueRecord
@@ -68,6 +68,7 @@ class BaseOptions(TypedDict, total=False):
     push_rows_max: int
     poll_s: float  # how often `run_forever` asks, pokes or not
     retry: RetryPolicy
+    flush_edits: bool  # False: edits are faster; a power cut may cost those of the last minute
     connect: Connect  # opens the store's file, for one that is encrypted
     rng: random.Random  # jitter only, never ids or keys
     now: Callable[[], datetime]
@@ -107,7 +108,12 @@ class _Base:
             now=now,
             poll_s=options.get("poll_s", POLL_S),
         )
-        self._engine = Engine(store, settings, connect=options.get("connect", connect_plain))
+        self._engine = Engine(
+            store,
+            settings,
+            connect=options.get("connect", connect_plain),
+            flush_edits=options.get("flush_edits", True),
+        )
         self._open_groups: list[str] = []
 
     @overload

@@ -88,7 +88,8 @@ class Collection(Generic[T]):
 
     def first(self, *, order: str | Sequence[str] = (), **where: object) -> T | None:
         """The first of these rows, or None."""
-        return next(iter(self.query(order=order, limit=1, **where)), None)
+        query = Query(collection=self.name, where=where, order=order, limit=1)
+        return next(map(self._made, self._rows.iterate(query)), None)
 
     def count(self, **where: object) -> int:
         """How many rows there are of which all this is true."""
@@ -130,12 +131,7 @@ class Collection(Generic[T]):
         an object that is of no row.
         """
         shape = self._typed()
-        row_id: object = getattr(changed, "id", None)
-        if not isinstance(row_id, RowId):
-            raise ValueError(
-                f"this {type(changed).__name__} is of no row that was read here: create() it, or"
-                " change the one that get() gives"
-            )
+        row_id = shape.row_id_of(changed)
         fields = shape.list_changes(changed, row_id, self._local.new_id)
         self._update(row_id, fields, Seen(data=row_id.data, version=row_id.version))
         now = {**row_id.data, **without_removals(fields)}

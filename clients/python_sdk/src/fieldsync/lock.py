@@ -30,17 +30,14 @@ class StoreLock:
     def __init__(self, path: str | Path) -> None:
         real = os.path.realpath(path)  # two ways to one file are one file
         self._file = _open(f"{real}.lock")
-        try:
-            if not _lock(self._file):
+        if not _lock(self._file):
+            with self._file:
                 self._file.seek(0)
                 raise StoreInUse(str(path), holder=self._file.read(HOLDER_LENGTH_MAX))
-            self._file.seek(0)
-            self._file.truncate()
-            self._file.write(f"process {os.getpid()} ({Path(sys.argv[0]).name or 'python'})")
-            self._file.flush()
-        except BaseException:
-            self._file.close()
-            raise
+        self._file.seek(0)
+        self._file.truncate()
+        self._file.write(f"process {os.getpid()} ({Path(sys.argv[0]).name or 'python'})")
+        self._file.flush()
         _held.add(self)
 
     def release(self) -> None:

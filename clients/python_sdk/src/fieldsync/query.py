@@ -5,10 +5,10 @@
 
 How values compare. Nothing is an error for being of another type: it does not match.
 
-- A field that is missing has no value, as one that is null. Neither is equal to anything but None,
-  and they are the only ones that `isnull` and `None` find.
+- A field that is missing has no value, as one that is null. Neither is equal to anything but
+  None, and they are the only ones that `isnull` and None find.
 - Numbers compare with numbers, and true and false are 1 and 0, as in Python. Texts compare with
-  texts, by code points: capitals and small letters differ. A list or an object is equal to nothing.
+  texts, by code points: capitals and small letters differ. Lists and objects equal nothing.
 - `ne` finds exactly what `eq` does not, so also rows without a value.
 - Dates, UUIDs and decimals are asked for as the texts that they are on the wire.
 
@@ -152,14 +152,18 @@ def _condition(name: str, value: object) -> Condition:
             return _among(path, column, name, value)
         case "isnull":
             if not isinstance(value, bool):
-                raise ValueError(f"{name} is {value!r}: it takes True or False")
+                raise _wrong(name, value, "it takes True or False")
             return f"{column} IS {'NULL' if value else 'NOT NULL'}", []
         case "contains":
             if not isinstance(value, str):
-                raise ValueError(f"{name} is {value!r}: it takes a text")
+                raise _wrong(name, value, "it takes a text")
             return f"({_is_text(path)} AND instr({column}, ?) > 0)", [_plain(name, value)]
         case _:
             return _compared(path, column, _SIGNS[operator], _plain(name, value))
+
+
+def _wrong(name: str, value: object, remedy: str) -> ValueError:
+    return ValueError(f"{name} is {value!r}: {remedy}")
 
 
 def _plain(name: str, value: object) -> Any:
@@ -171,7 +175,7 @@ def _plain(name: str, value: object) -> Any:
         except TypeError:
             plain = ()
     if plain is not None and not isinstance(plain, (str, int, float)):
-        raise ValueError(f"{name} is {value!r}: fields compare with texts, numbers and None")
+        raise _wrong(name, value, "fields compare with texts, numbers and None")
     reason = find_unsendable(plain)
     if reason is not None:
         raise ValueError(f"{name}: {reason}")
@@ -197,7 +201,7 @@ def _compared(path: str, column: str, sign: str, value: Any) -> Condition:
 
 def _among(path: str, column: str, name: str, value: object) -> Condition:
     if isinstance(value, (str, Mapping)) or not isinstance(value, Iterable):
-        raise ValueError(f"{name} is {value!r}: it takes a list of values")
+        raise _wrong(name, value, "it takes a list of values")
     plain = [_plain(name, each) for each in value]
     texts = [each for each in plain if isinstance(each, str)]
     numbers = [each for each in plain if isinstance(each, (int, float))]
@@ -215,12 +219,12 @@ def _is_text(path: str) -> str:
     return "1" if path == ID else f"json_type(data, {_json_path(path)}) = 'text'"
 
 
-def _number(value: float) -> str:
+def _number(value: object) -> str:
     """Fractions are read by SQLite on both sides: it need not round as Python does."""
     return "CAST(? AS REAL)" if isinstance(value, float) else "?"
 
 
-def _bound(value: float) -> object:
+def _bound(value: Any) -> object:
     return repr(value) if isinstance(value, float) else int(value)
 
 

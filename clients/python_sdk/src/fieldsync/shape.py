@@ -58,10 +58,10 @@ class Shape(Generic[T]):
         self.collection = collection
         self.cls = cls
         fields = _fields(cls)
-        if fields.get(ID) != ID or typing.get_type_hints(cls)[ID] is not str:
+        if fields.get(ID, ("", None))[0] != ID or typing.get_type_hints(cls)[ID] is not str:
             raise TypeError(f"{cls.__name__} needs a field `id: str`, for the id of its row")
-        self._names = {name: wire for name, wire in fields.items() if name != ID}
-        self._optional = {fields[name] for name in _none_by_default(cls)}
+        self._names = {name: wire for name, (wire, _) in fields.items() if name != ID}
+        self._optional = {wire for wire, default in fields.values() if default is None}
 
     def read(self, row_id: str, data: Mapping[str, Any], version: int | None) -> T:
         """The row as an object. Raises: RowMismatch."""
@@ -84,6 +84,16 @@ class Shape(Generic[T]):
             msgspec.structs.force_setattr(made, ID, row_id)
         else:
             object.__setattr__(made, ID, row_id)
+
+    def row_id_of(self, made: T) -> RowId:
+        """The id of an object that was read or created here. Raises: ValueError for another."""
+        row_id: object = getattr(made, ID, None)
+        if isinstance(row_id, RowId):
+            return row_id
+        raise ValueError(
+            f"this {self.cls.__name__} is of no row that was read here: create() it, or change the"
+            " one that get() gives"
+        )
 
     def fields(self, made: T) -> dict[str, Any]:
         """The fields of an object as JSON values, without its id."""
@@ -116,20 +126,14 @@ class Shape(Generic[T]):
         return list_changes({}, fields, new_id, is_declared=True)
 
 
-def _fields(cls: type) -> dict[str, str]:
-    """The fields of a class, with their names on the wire."""
+def _fields(cls: Any) -> dict[str, tuple[str, object]]:
+    """The fields of a class: their names on the wire, and their defaults."""
     if issubclass(cls, msgspec.Struct):
-        return {field.name: field.encode_name for field in msgspec.structs.fields(cls)}
+        found = msgspec.structs.fields(cls)
+        return {field.name: (field.encode_name, field.default) for field in found}
     if dataclasses.is_dataclass(cls):
-        return {field.name: field.name for field in dataclasses.fields(cls)}
+        return {field.name: (field.name, field.default) for field in dataclasses.fields(cls)}
     raise TypeError(f"{cls.__name__} is neither a msgspec.Struct nor a dataclass")
-
-
-def _none_by_default(cls: type) -> list[str]:
-    fields: Any = (
-        msgspec.structs.fields(cls) if issubclass(cls, msgspec.Struct) else dataclasses.fields(cls)
-    )
-    return [field.name for field in fields if field.default is None]
 
 
 def _overlay(raw: Any, was: Any, now: Any) -> Any:

@@ -80,7 +80,9 @@ class Store:
     newer version of the SDK has written it.
     """
 
-    def __init__(self, path: str | Path, *, connect: Connect = connect_plain) -> None:
+    def __init__(
+        self, path: str | Path, *, connect: Connect = connect_plain, flush_edits: bool = True
+    ) -> None:
         self._path = str(path)
         self._held = None if self._path == MEMORY else StoreLock(self._path)
         try:
@@ -94,6 +96,10 @@ class Store:
         self._lock = threading.RLock()
         self._depth = 0
         self._by = Cause.EDIT
+        # What need not outlive a power cut by itself.
+        self._unflushed = {Cause.PULL, Cause.ACK}
+        if not flush_edits:
+            self._unflushed |= {Cause.EDIT, Cause.ISSUE}
         self._touched: dict[tuple[str, str], Cause] = {}
         self._afterwards: dict[Callable[[], None], None] = {}
         try:
@@ -118,21 +124,22 @@ class Store:
         return _count(self.connection, "PRAGMA user_version")
 
     @contextmanager
-    def transaction(self, by: Cause = Cause.EDIT) -> Iterator[None]:
+    def transaction(self, by: Cause | None = None) -> Iterator[None]:
         """All or nothing, and alone: other threads wait. Nests by joining.
 
-        What the server can say again, a pull or an answer, need not outlive a power cut by
-        itself; all else is on the disk when this ends, and so is whatever came before it.
+        It outlives the process when this ends. It outlives a power cut, too, and so does all that
+        came before it: but for what the server can say again, a pull or an answer, and for edits
+        if the app wants it so.
         """
         with self._lock:
             if self._depth:
                 yield
                 return
-            is_told = by in {Cause.PULL, Cause.ACK}
-            self.connection.execute(f"PRAGMA synchronous = {'NORMAL' if is_told else 'FULL'}")
+            level = "NORMAL" if by in self._unflushed else "FULL"
+            self.connection.execute(f"PRAGMA synchronous = {level}")
             self.connection.execute("BEGIN IMMEDIATE")
             self._depth += 1
-            self._by = by
+            self._by = by or Cause.EDIT
             try:
                 yield
                 refresh(self.connection, self._touched)

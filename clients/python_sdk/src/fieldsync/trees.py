@@ -40,7 +40,8 @@ SELECT collection, row_id FROM named AS n
                 WHERE (t.collection, t.row_id) = (n.collection, n.row_id) AND t.batch IS NOT NULL)
 """
 HAS_EDITS = """
-SELECT EXISTS (SELECT 1 FROM local) OR EXISTS (SELECT 1 FROM outbox) OR EXISTS (SELECT 1 FROM acked)
+SELECT EXISTS (SELECT 1 FROM local) OR EXISTS (SELECT 1 FROM outbox)
+    OR EXISTS (SELECT 1 FROM acked)
 """
 OVERLAYS = """
 SELECT 0 AS layer, seq, op, data, base_version, groups FROM acked

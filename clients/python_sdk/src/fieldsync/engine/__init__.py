@@ -47,10 +47,15 @@ class Engine:
     """One store and its server."""
 
     def __init__(
-        self, path: str | Path, settings: Settings, *, connect: Connect = connect_plain
+        self,
+        path: str | Path,
+        settings: Settings,
+        *,
+        connect: Connect = connect_plain,
+        flush_edits: bool = True,
     ) -> None:
         self._settings = settings
-        self._store = Store(path, connect=connect)
+        self._store = Store(path, connect=connect, flush_edits=flush_edits)
         self._outbox = Outbox(self._store.connection, self._store.touch)
         self._sync_lock = threading.Lock()
         self.bell = Bell()

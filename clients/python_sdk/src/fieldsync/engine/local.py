@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping  # at run time: dataclass fields
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fieldsync.errors import AlreadySent, RowExists, RowNotFound, UnsendableValue
+from fieldsync.listeners import Cause
 from fieldsync.merge import Edit, changed_fields, coalesce, local_view, on_older_base
 from fieldsync.outbox import Entry
 from fieldsync.store import IssueRecord
@@ -90,7 +91,7 @@ class Local:
         row_id = canonical_id(row_id or self.new_id())
         data = normal_fields(collection, row_id, data)
         edit = Edit(op=Op.CREATE, data=data, groups=groups)
-        with self.store.transaction():
+        with self.store.transaction(Cause.EDIT):
             # A deleted row's id stays taken: until the delete is echoed, its server row is here.
             is_known = self.store.get_row(collection, row_id) is not None
             if is_known or self.outbox.list_edits(collection, row_id):
@@ -117,7 +118,7 @@ class Local:
         `seen` is the row as it was when the edit began, if that was before this call: what
         others changed since is not overwritten unasked. Raises: RowNotFound, UnsendableValue.
         """
-        with self.store.transaction():
+        with self.store.transaction(Cause.EDIT):
             view = self._existing(collection, row_id)
             changed = changed_fields(view, normal_fields(collection, row_id, fields))
             if changed:
@@ -129,7 +130,7 @@ class Local:
 
     def delete(self, collection: str, row_id: str, *, groups: frozenset[str] = NO_GROUPS) -> None:
         """Queue the deletion of the row. Raises: RowNotFound."""
-        with self.store.transaction():
+        with self.store.transaction(Cause.EDIT):
             view = self._existing(collection, row_id)
             basis = self.basis(collection, row_id)
             edit = Edit(op=Op.DELETE, data={}, base_version=basis, groups=groups)
@@ -140,7 +141,7 @@ class Local:
 
         Raises: AlreadySent when the row's only unsettled edit is on its way to the server.
         """
-        with self.store.transaction():
+        with self.store.transaction(Cause.EDIT):
             pending = self.outbox.get_pending(collection, row_id)
             if pending is not None:
                 self.outbox.remove(pending)
