@@ -58,7 +58,7 @@ def test_examples_of_rows_do_what_they_say(
     phone.client.close()
 
     found: dict[str, Any] = {}
-    exec(compile(examples("rows.md"), "rows.md", "exec"), found)  # noqa: S102
+    exec(compile(examples("rows.md"), "rows.md", "exec", dont_inherit=True), found)  # noqa: S102
 
     assert [row.id for row in found["urgent"]] == ["w0", "w1", "w2"]
     assert len(found["late"]) == len(found["of_one"]) == found["number"] == 3
@@ -97,7 +97,7 @@ def test_example_of_encryption_opens_every_connection_with_the_key(
     driver = types.ModuleType("sqlcipher3")
     driver.connect = connect  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "sqlcipher3", driver)
-    program = compile(examples("encryption.md"), "encryption.md", "exec")
+    program = compile(examples("encryption.md"), "encryption.md", "exec", dont_inherit=True)
     found: dict[str, Any] = {"read_key": lambda: KEY}
     exec(program, found)  # noqa: S102
     client = found["client"]
