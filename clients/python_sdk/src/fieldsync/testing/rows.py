@@ -130,7 +130,8 @@ class Rows:
         if row is None or row.is_deleted:
             return {"outcome": "gone" if row else "not_found", "code": "row_deleted"}
         base = mutation["base_version"]
-        edit = {k: v for k, v in mutation["data"].items() if row.data.get(k) != v}
+        told = {k: without_removed(v) for k, v in mutation["data"].items()}
+        edit = {k: v for k, v in told.items() if row.data.get(k) != v}
         if not edit:
             return {"outcome": "unchanged", "version": row.version}
         moved = {k for k, version in row.field_versions.items() if version > base}
@@ -211,6 +212,13 @@ class Rows:
         """Somebody else deletes a row."""
         row = self.state.rows[collection, row_id]
         self._delete((collection, row_id), row, {"base_version": row.version}, "office")
+
+
+def without_removed(value: Any) -> Any:
+    """A list of children, which is replaced, without those that are to be removed."""
+    if not isinstance(value, list):
+        return value
+    return [item for item in value if not (isinstance(item, dict) and item.get("deleted") is True)]
 
 
 def conflict(row: Row, fields: list[str], base: int | None) -> dict[str, Any]:
