@@ -21,7 +21,7 @@ from fieldsync.client import (
     __version__,
 )
 from fieldsync.engine.local import Row
-from fieldsync.engine.report import Status, SyncReport
+from fieldsync.engine.report import Progress, Status, SyncReport
 from fieldsync.errors import (
     AuthRequired,
     ErrorClass,
@@ -40,6 +40,7 @@ from fieldsync.errors import (
     UnsendableValue,
     UpgradeRequired,
 )
+from fieldsync.machine import State
 from fieldsync.retry import RetryPolicy
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "IssueClosed",
     "NeedsUser",
     "Options",
+    "Progress",
     "OtherUsersWork",
     "RateLimited",
     "RetryPolicy",
@@ -62,6 +64,7 @@ __all__ = [
     "RowNotFound",
     "RowRefused",
     "ServerBug",
+    "State",
     "Status",
     "SyncReport",
     "TransportFailure",

@@ -23,7 +23,7 @@ from fieldsync.errors import UpgradeRequired
 from fieldsync.wire import parse_object, render_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 SCHEMA_VERSION = 1
 BUSY_TIMEOUT_S = 10.0  # another process holds the file for one transaction, not for a sync
@@ -231,13 +231,13 @@ class Store:
         )
         return [_server_row(row) for row in rows]
 
-    def put_row(self, row: ServerRow, *, generation: int) -> None:
-        """Make `row` the server tree of its row, seen in that fresh pull."""
-        self.connection.execute(
+    def put_rows(self, rows: Iterable[tuple[str, str, int, str, int]]) -> None:
+        """Make each the server tree of its row: collection, id, version, data, generation."""
+        self.connection.executemany(
             "INSERT INTO replica VALUES (?, ?, ?, ?, ?) ON CONFLICT (collection, row_id)"
             " DO UPDATE SET version = excluded.version, data = excluded.data,"
             " generation = excluded.generation",
-            (row.collection, row.row_id, row.version, row.text, generation),
+            rows,
         )
 
     def advance_row(self, row: ServerRow) -> None:
@@ -249,11 +249,40 @@ class Store:
             (row.collection, row.row_id, row.version, row.text),
         )
 
-    def drop_row(self, collection: str, row_id: str) -> None:
-        """Forget a row of the server tree."""
-        self.connection.execute(
-            "DELETE FROM replica WHERE collection = ? AND row_id = ?", (collection, row_id)
+    def drop_rows(self, names: Iterable[tuple[str, str]]) -> None:
+        """Forget rows of the server tree: collection, id."""
+        self.connection.executemany(
+            "DELETE FROM replica WHERE collection = ? AND row_id = ?", names
         )
+
+    def list_slice(
+        self, collection: str, after: str, limit: int
+    ) -> list[tuple[str, int, bytes]]:
+        """(id, version, data) of the rows behind the id `after`, by id, as received."""
+        with self._lock:
+            return self.connection.execute(
+                "SELECT row_id, version, CAST(data AS BLOB) FROM replica"
+                " WHERE collection = ? AND row_id > ? ORDER BY row_id LIMIT ?",
+                (collection, after, limit),
+            ).fetchall()
+
+    def list_ids(self, collection: str) -> list[str]:
+        """The ids of a collection in the server tree."""
+        with self._lock:
+            rows = self.connection.execute(
+                "SELECT row_id FROM replica WHERE collection = ?", (collection,)
+            ).fetchall()
+        return [row_id for (row_id,) in rows]
+
+    def list_collections(self) -> list[str]:
+        """The collections that have rows in the server tree: a look-up each, no scan."""
+        with self._lock:
+            rows = self.connection.execute(
+                "WITH RECURSIVE name (name) AS (SELECT min(collection) FROM replica UNION ALL"
+                " SELECT (SELECT min(collection) FROM replica WHERE collection > name) FROM name"
+                " WHERE name IS NOT NULL) SELECT name FROM name WHERE name IS NOT NULL"
+            ).fetchall()
+        return [name for (name,) in rows]
 
     def list_unseen(self, generation: int) -> list[tuple[str, str]]:
         """(collection, id) of the rows that the fresh pull `generation` has not shown."""
@@ -295,7 +324,7 @@ class Store:
         """Empty all tables but `meta`, for another user. The caller has checked the outbox."""
         for table in ("outbox", "batch", "acked", "replica", "issue"):
             self.connection.execute(f"DELETE FROM {table}")  # noqa: S608  # names from above
-        self.set_meta(cursor=None, is_fresh=None)
+        self.set_meta(cursor=None, etag=None, is_fresh=None, checked_at=None)
 
 
 _ISSUE_BODY = tuple(
