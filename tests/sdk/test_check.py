@@ -296,7 +296,8 @@ def test_link_that_fails_in_a_check_is_tried_again(
 ) -> None:
     """In pages of a bucket, too: all of it is fetched before anything is replaced."""
     monkeypatch.setattr("fieldsync.engine.check.PAGE_ROWS_MAX", 1)
-    spoil(phone, "DELETE FROM replica WHERE row_id < ?", ids[ROWS // 2])
+    for row_id in ids[: ROWS // 2]:
+        spoil(phone, SPOILERS["missing"], row_id)
     server.faults.extend([None, Fault.TRUNCATED, None, Fault.HTML, Fault.CUT_BEFORE, Fault.BUSY])
 
     report = phone.client.verify()

@@ -67,12 +67,13 @@ def test_first_sync_is_one_stream(filled: FakeServer, second: Phone) -> None:
     assert second.view("work_orders") == filled.live("work_orders")
 
 
-def test_stream_cut_at_any_byte_goes_on_from_its_last_cursor(
+def test_stream_cut_anywhere_goes_on_from_its_last_cursor(
     filled: FakeServer, tmp_path: Path, phone: Phone
 ) -> None:
     """What came before a cursor line is kept and not sent again; what came after it, is."""
     body = body_of(filled, phone)
-    for after in range(len(body) + 1):
+    ends = [at + 1 for at, byte in enumerate(body) if byte == ord("\n")]
+    for after in sorted({*range(0, len(body), 5), *ends, *(end - 1 for end in ends)}):
         new = Phone(filled, tmp_path / f"cut-{after}.db").login()
         filled.requests.clear()
         filled.faults.append(Cut(after))
