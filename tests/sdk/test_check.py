@@ -149,9 +149,7 @@ def test_clock_that_went_back_does_not_put_it_off(
     assert phone.sync().verified is True
 
 
-def test_check_follows_every_fresh_pull(
-    server: FakeServer, phone: Phone, ids: list[str]
-) -> None:
+def test_check_follows_every_fresh_pull(server: FakeServer, phone: Phone, ids: list[str]) -> None:
     server.gone_code = "cursor_expired"
 
     assert phone.sync().verified is True

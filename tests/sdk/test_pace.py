@@ -165,7 +165,9 @@ def test_413_is_halved_also_where_nobody_tells_the_limits(
 ) -> None:
     """A proxy has limits of its own, and does not publish them."""
     server.rows_max = 30
-    monkeypatch.setattr(server, "_limits", lambda: fieldsync.testing.problem(404, "not_found"))
+    monkeypatch.setattr(
+        server, "_limits", lambda asked: fieldsync.testing.problem(404, "not_found")
+    )
     fill(phone, 100)
 
     phone.sync()
@@ -191,9 +193,7 @@ def test_large_bodies_travel_packed_and_are_the_same_push(
     assert len(server.live("work_orders")) == 51
 
 
-def test_body_that_packing_does_not_shrink_goes_as_it_is(
-    server: FakeServer, phone: Phone
-) -> None:
+def test_body_that_packing_does_not_shrink_goes_as_it_is(server: FakeServer, phone: Phone) -> None:
     """Photos in base64 are a quarter smaller, or not at all; beyond the limit, plain."""
     server.rows_max = 0
     fill(phone, 1)

@@ -17,6 +17,7 @@ import fieldsync
 from fieldsync.drivers import drive
 from fieldsync.steps import Open, Read, Steps
 from fieldsync.testing import Cut, FakeServer, Fault, answer, problem
+from fieldsync.testing.feed import Asked
 from fieldsync.transport import Request
 from fieldsync.wire import Lines, Unreadable
 
@@ -53,7 +54,7 @@ def pulls(server: FakeServer) -> list[tuple[bool, str | None]]:
 
 def body_of(server: FakeServer, phone: Phone) -> bytes:
     """The stream that a first sync of this phone's user gets."""
-    response = server._pull("d", "user-1", {"limit": str(LEG_ROWS)}, {"accept": NDJSON})
+    response = server._pull(Asked("user-1", "d", {"limit": str(LEG_ROWS)}, {"accept": NDJSON}))
     assert response.headers["content-type"] == NDJSON
     return response.content
 
@@ -137,9 +138,7 @@ def test_what_is_no_stream_is_tried_again_as_one(
     assert second.view("work_orders") == filled.live("work_orders")
 
 
-def test_server_that_answers_pages_is_read_page_by_page(
-    filled: FakeServer, second: Phone
-) -> None:
+def test_server_that_answers_pages_is_read_page_by_page(filled: FakeServer, second: Phone) -> None:
     """Whatever was asked for."""
     filled.can_stream = False
 
@@ -154,10 +153,10 @@ def test_server_that_knows_no_streams_is_asked_for_pages(
 ) -> None:
     pull = filled._pull
 
-    def refuse(device: str, user: str, params: Any, headers: Any) -> httpx2.Response:
-        if NDJSON in headers["accept"]:
+    def refuse(asked: Asked) -> httpx2.Response:
+        if NDJSON in asked.headers["accept"]:
             return problem(406, "not_acceptable")
-        return pull(device, user, params, headers)
+        return pull(asked)
 
     monkeypatch.setattr(filled, "_pull", refuse)
     second.sync()
@@ -255,9 +254,7 @@ def test_bytes_that_are_no_text_are_a_failure_of_the_link(
     """Nobody has looked into a row's data before it is stored."""
     body = body_of(filled, phone).replace("ö".encode(), b"\xf6")
     pull, answers = filled._pull, [answer(200, body, {"content-type": NDJSON})]
-    monkeypatch.setattr(
-        filled, "_pull", lambda *given: answers.pop() if answers else pull(*given)
-    )
+    monkeypatch.setattr(filled, "_pull", lambda *given: answers.pop() if answers else pull(*given))
 
     report = second.sync()
 
@@ -265,9 +262,7 @@ def test_bytes_that_are_no_text_are_a_failure_of_the_link(
     assert second.view("work_orders") == filled.live("work_orders")
 
 
-def test_async_client_reads_streams_too(
-    filled: FakeServer, tmp_path: Path, phone: Phone
-) -> None:
+def test_async_client_reads_streams_too(filled: FakeServer, tmp_path: Path, phone: Phone) -> None:
     """Cut and all."""
     after = len(body_of(filled, phone)) // 2
 

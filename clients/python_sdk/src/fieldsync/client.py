@@ -141,9 +141,7 @@ class _Base:
     def _held_groups(self) -> tuple[str, ...]:
         return tuple(self._open_groups)
 
-    def _syncing(
-        self, progress: Watch | None, *, must_check: bool = False
-    ) -> Steps[SyncReport]:
+    def _syncing(self, progress: Watch | None, *, must_check: bool = False) -> Steps[SyncReport]:
         return self._engine.sync(
             held_groups=self._held_groups, meter=Meter(progress), must_check=must_check
         )

@@ -255,9 +255,7 @@ class Store:
             "DELETE FROM replica WHERE collection = ? AND row_id = ?", names
         )
 
-    def list_slice(
-        self, collection: str, after: str, limit: int
-    ) -> list[tuple[str, int, bytes]]:
+    def list_slice(self, collection: str, after: str, limit: int) -> list[tuple[str, int, bytes]]:
         """(id, version, data) of the rows behind the id `after`, by id, as received."""
         with self._lock:
             return self.connection.execute(

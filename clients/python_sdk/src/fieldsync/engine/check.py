@@ -83,7 +83,7 @@ class Check:
         is_asked: bool = False,
         may_restart: bool = True,
     ) -> Steps[bool]:
-        """Check if it `is_asked` for or due. False when the cursor is gone: push and pull again."""
+        """Check if it `is_asked` for or due. False when the cursor is gone: push and pull."""
         if not is_asked and not self._is_due():
             return True
         run = _Run(budget, report, meter, may_restart)
@@ -123,17 +123,29 @@ class Check:
                 continue  # another process has pulled: these sums are of no moment
             run.report.verified = not differing
             if not differing:
-                self._note_checked()
-                return True
-            log.warning("the replica differs from the server in %d buckets", len(differing))
-            if len(differing) > BUCKETS_MAX and run.may_restart:
-                self._pull.restart(FRESH_CODE)
+                break
+            if not (yield from self._put_right(differing, cursor, run)):
                 return False
-            yield from self._mend(differing, cursor, run)
-        if run.report.verified is False:
-            log.error("the replica could not be made equal to the server")
-            self._note_checked()
+        self._conclude(run.report)
         return True
+
+    def _put_right(
+        self, differing: dict[Bucket, Sum], cursor: str | None, run: _Run
+    ) -> Steps[bool]:
+        """Mend the buckets one by one, or (False) have all rows pulled afresh."""
+        log.warning("the replica differs from the server in %d buckets", len(differing))
+        if len(differing) > BUCKETS_MAX and run.may_restart:
+            self._pull.restart(FRESH_CODE)
+            return False
+        yield from self._mend(differing, cursor, run)
+        return True
+
+    def _conclude(self, report: SyncReport) -> None:
+        """Say how it ended, unless the server was never caught up with: then it is due again."""
+        if report.verified is False:
+            log.error("the replica could not be made equal to the server")
+        if report.verified is not None:
+            self._note_checked()
 
     def _ask(self, cursor: str | None, run: _Run) -> Steps[Digest | str]:
         """The server's digest, or the code of the 410 that ends this cursor."""
@@ -159,9 +171,7 @@ class Check:
             for at, each in sums.buckets.items()
         }
         names = self._collections or self._store.list_collections()
-        ours = {
-            (name, at): each for name in names for at, each in self._sum_up(name).items()
-        }
+        ours = {(name, at): each for name in names for at, each in self._sum_up(name).items()}
         return {
             bucket: theirs.get(bucket, EMPTY)
             for bucket in sorted(ours.keys() | theirs.keys())
@@ -178,9 +188,7 @@ class Check:
 
     # mending
 
-    def _mend(
-        self, differing: dict[Bucket, Sum], cursor: str | None, run: _Run
-    ) -> Steps[None]:
+    def _mend(self, differing: dict[Bucket, Sum], cursor: str | None, run: _Run) -> Steps[None]:
         """Take over the server's rows of these buckets, as long as nobody pulls meanwhile."""
         held = self._list_held(differing)
         for done, (bucket, sums) in enumerate(differing.items()):

@@ -224,9 +224,7 @@ class Pull:
         run.meter.note(State.PULLING, run.done)
         return True
 
-    def _apply_changes(
-        self, changes: list[Change], generation: int, report: SyncReport
-    ) -> None:
+    def _apply_changes(self, changes: list[Change], generation: int, report: SyncReport) -> None:
         """The last word on each row counts: a row that leaves and comes again is here."""
         rows: dict[Name, tuple[str, str, int, str, int]] = {}
         gone: dict[Name, Change] = {}

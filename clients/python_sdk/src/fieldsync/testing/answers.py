@@ -42,9 +42,7 @@ def render(value: Any) -> str:
 
 def in_pieces(response: httpx2.Response, cut_after: int | None = None) -> httpx2.Response:
     """`response` as it comes over a link, lost after so many bytes."""
-    headers = {
-        name: value for name, value in response.headers.items() if name != "content-length"
-    }
+    headers = {name: value for name, value in response.headers.items() if name != "content-length"}
     stream = Pieces(response.content, cut_after)
     return httpx2.Response(response.status_code, headers=headers, stream=stream)
 

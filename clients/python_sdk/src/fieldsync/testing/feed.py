@@ -1,6 +1,6 @@
 """Feed: what a small server tells of its rows: pages, streams, sums. Written from the protocol.
 
-    cursor = epoch:seq:collections          tag = epoch, head, who asks, collections
+cursor = epoch:seq:collections          tag = epoch, head, who asks, collections
 """
 
 from __future__ import annotations
@@ -21,8 +21,22 @@ NDJSON = "application/x-ndjson"
 
 
 @dataclass(frozen=True)
+class Asked:
+    """Who asks for what."""
+
+    user: str
+    device: str
+    params: Mapping[str, str]
+    headers: Mapping[str, str]
+
+    def reader(self) -> Reader:
+        """Who reads, and what of it all."""
+        return Reader(self.user, self.device, self.params.get("collections", ""))
+
+
+@dataclass(frozen=True)
 class Reader:
-    """Who pulls, and what of it all."""
+    """Who reads, and what of it all."""
 
     user: str
     device: str
@@ -43,18 +57,16 @@ class Feed(Rows):
         self.can_stream = True  # else it answers pages to those who want lines
         self.gone_code: str | None = None  # answers the next pull with this 410
 
-    def _pull(
-        self, device: str, user: str, params: Mapping[str, str], headers: Mapping[str, str]
-    ) -> httpx2.Response:
-        reader = Reader(user, device, params.get("collections", ""))
+    def _pull(self, asked: Asked) -> httpx2.Response:
+        reader, params = asked.reader(), asked.params
         if (refusal := self._refuse(params)) is not None:
             return refusal
         cursor, limit = params.get("cursor", ""), int(params["limit"])
-        if self.can_stream and NDJSON in headers.get("accept", ""):
+        if self.can_stream and NDJSON in asked.headers.get("accept", ""):
             return self._stream(reader, cursor, limit)
         page = self._page(reader, cursor, limit)
-        tag = f'W/"{self.epoch}-{self.state.head}-{user}-{reader.collections}"'
-        if cursor and not page["changes"] and headers.get("if-none-match") == tag:
+        tag = f'W/"{self.epoch}-{self.state.head}-{reader.user}-{reader.collections}"'
+        if cursor and not page["changes"] and asked.headers.get("if-none-match") == tag:
             return httpx2.Response(304, headers={"etag": tag})
         return answer(200, render(page).encode(), {"etag": tag})
 
@@ -79,9 +91,7 @@ class Feed(Rows):
         _, after, known = self._read(cursor)
         moves = self._moves(reader, known, after) if cursor else []
         entries = [
-            entry
-            for entry in self.list_entries(reader.user, after)
-            if reader.wants(entry[1][0])
+            entry for entry in self.list_entries(reader.user, after) if reader.wants(entry[1][0])
         ]
         page = entries[:limit]
         has_more = len(entries) > len(page)
@@ -122,10 +132,10 @@ class Feed(Rows):
 
     # digest and repair
 
-    def _digest(self, device: str, user: str, params: Mapping[str, str]) -> httpx2.Response:
+    def _digest(self, asked: Asked) -> httpx2.Response:
+        reader, params = asked.reader(), asked.params
         if (refusal := self._refuse(params)) is not None:
             return refusal
-        reader = Reader(user, device, params.get("collections", ""))
         is_behind = False
         if "cursor" in params:
             page = self._page(reader, params["cursor"], 1)
@@ -141,15 +151,14 @@ class Feed(Rows):
         body = {"server_time": "", "behind": is_behind, "collections": collections}
         return answer(200, render(body).encode())
 
-    def _rows(self, device: str, user: str, params: Mapping[str, str]) -> httpx2.Response:
-        reader = Reader(user, device, params["collection"])
+    def _rows(self, asked: Asked) -> httpx2.Response:
+        params = asked.params
+        reader = Reader(asked.user, asked.device, params["collection"])
         after, bucket, limit = params.get("after", ""), int(params["bucket"]), int(params["limit"])
         names = sorted(
-            name
-            for name in self._held(reader)
-            if bucket_of(name[1]) == bucket and name[1] > after
+            name for name in self._held(reader) if bucket_of(name[1]) == bucket and name[1] > after
         )
-        changes = [self.tell(name, device, user) for name in names[:limit]]
+        changes = [self.tell(name, asked.device, asked.user) for name in names[:limit]]
         body = {"has_more": len(names) > limit, "server_time": "", "changes": changes}
         return answer(200, render(body).encode())
 

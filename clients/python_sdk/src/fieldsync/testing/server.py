@@ -21,11 +21,19 @@ import httpx2
 from fieldsync.testing.answers import HTML, answer, in_pieces, problem, render
 from fieldsync.testing.events import Events
 from fieldsync.testing.faults import Cut, Fault
-from fieldsync.testing.feed import NDJSON, Feed
+from fieldsync.testing.feed import NDJSON, Asked, Feed
 from fieldsync.testing.rows import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+READS = {
+    "sync/pull": "_pull",
+    "sync/digest": "_digest",
+    "sync/rows": "_rows",
+    "sync/limits": "_limits",
+    "sync/events": "_listen",
+}
 
 
 class FakeServer(Feed):
@@ -78,16 +86,21 @@ class FakeServer(Feed):
         self.before_answer(path)
         if fault is Fault.LOST_ANSWER:
             raise httpx2.ReadError("connection reset", request=request)
+        return self._deliver(response, fault)
+
+    @staticmethod
+    def _deliver(response: httpx2.Response, fault: Fault | Cut | None) -> httpx2.Response:
+        """The answer, as far as it comes."""
+        kind = response.headers.get("content-type")
         if fault is Fault.TRUNCATED:
             return httpx2.Response(
                 response.status_code,
-                headers={"content-type": response.headers["content-type"]},
+                headers={"content-type": kind} if kind else {},
                 content=response.content[: len(response.content) * 4 // 5],
             )
         if isinstance(fault, Cut):
             return in_pieces(response, fault.after_bytes)
-        is_stream = response.headers.get("content-type") == NDJSON
-        return in_pieces(response) if is_stream else response
+        return in_pieces(response) if kind == NDJSON else response
 
     @staticmethod
     def _early(fault: Fault | Cut | None) -> httpx2.Response | None:
@@ -117,22 +130,13 @@ class FakeServer(Feed):
         if path == "sync/push":
             key = request.headers["idempotency-key"].strip('"')
             return self._push(device, user, key, body)
-        params = dict(request.url.params)
-        match path:
-            case "sync/pull":
-                return self._pull(device, user, params, request.headers)
-            case "sync/digest":
-                return self._digest(device, user, params)
-            case "sync/rows":
-                return self._rows(device, user, params)
-            case "sync/limits":
-                return self._limits()
-            case "sync/events" if self.has_events:
-                return self._listen()
-            case _:
-                return problem(404, "not_found")
+        if path not in READS:
+            return problem(404, "not_found")
+        asked = Asked(user, device, dict(request.url.params), request.headers)
+        found: httpx2.Response = getattr(self, READS[path])(asked)
+        return found
 
-    def _limits(self) -> httpx2.Response:
+    def _limits(self, _: Asked) -> httpx2.Response:
         limits = {
             "push_rows_max": self.rows_max,
             "body_bytes_max": self.bytes_max,
@@ -141,7 +145,9 @@ class FakeServer(Feed):
         }
         return answer(200, render(limits).encode())
 
-    def _listen(self) -> httpx2.Response:
+    def _listen(self, _: Asked) -> httpx2.Response:
+        if not self.has_events:
+            return problem(404, "not_found")
         events = Events(self.changed, lambda: self.state.head)
         kind = {"content-type": "text/event-stream; charset=utf-8"}
         return httpx2.Response(200, headers=kind, stream=events)
