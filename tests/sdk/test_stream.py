@@ -88,7 +88,7 @@ def test_stream_cut_anywhere_goes_on_from_its_last_cursor(
         if cursors and not places[-1].get("has_more", True):
             assert len(asked) == 1, after  # all of it had come
         else:
-            assert asked[1] == (bool(cursors), cursors[-1] if cursors else None), after
+            assert asked[1] == (True, cursors[-1] if cursors else None), after
         assert report.pulled == ROWS, after
         assert new.view("work_orders") == filled.live("work_orders"), after
         new.client.close()
@@ -165,15 +165,16 @@ def test_server_that_knows_no_streams_is_asked_for_pages(
     assert second.view("work_orders") == filled.live("work_orders")
 
 
-def test_stream_that_brings_nothing_is_followed_by_pages(
-    filled: FakeServer, second: Phone
+@pytest.mark.parametrize("fault", [Cut(40), Cut(0), Fault.GATEWAY, Fault.CUT_BEFORE, Fault.HTML])
+def test_two_streams_that_bring_nothing_are_followed_by_pages(
+    filled: FakeServer, second: Phone, fault: Fault | Cut
 ) -> None:
     """A proxy that waits for all of it must not end in the same time-out again and again."""
-    filled.faults.append(Cut(40))
+    filled.faults.extend([fault, fault])
 
     second.sync()
 
-    assert [is_stream for is_stream, _ in pulls(filled)] == [True, False, False, False]
+    assert [is_stream for is_stream, _ in pulls(filled)] == [True, True, False, False, False]
     assert second.view("work_orders") == filled.live("work_orders")
 
 
@@ -197,11 +198,12 @@ def test_many_cuts_do_not_spend_the_tries_of_one_request(
     filled: FakeServer, new_phone: Callable[..., Phone], phone: Phone
 ) -> None:
     """As long as each brings something, it goes on."""
-    after = len(body_of(filled, phone)) // 2
+    leg = body_of(filled, phone).index(b'"cursor"') + 200
     new = new_phone(retry=fieldsync.RetryPolicy(attempts_max=2, wait_s_max=1_000))
-    filled.faults.extend([Cut(after), Cut(after)])
+    filled.faults.extend([Cut(leg), Cut(leg)])
 
     assert new.sync().retries == 2
+    assert pulls(filled)[2][0]
     assert new.view("work_orders") == filled.live("work_orders")
 
 

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     Name = tuple[str, str]
 
 PAGE_ROWS_MAX = 1000  # the server's default limit; of a stream, changes between two cursors
+FAILED_STREAMS_MAX = 2  # then pages: a thousand rows get through where more do not
 NDJSON = "application/x-ndjson"
 EPOCH_CHANGED = "epoch_changed"
 
@@ -66,7 +67,12 @@ class _Run:
     meter: Meter
     done: int = 0  # changes applied
     has_more: bool = False  # a page said so: a stream is worth it
-    can_stream: bool = True  # until something between stands in the way
+    failed_streams: int = 0  # in a row, that brought nothing
+
+    @property
+    def can_stream(self) -> bool:
+        """Whether nothing seems to stand in the way: a proxy that collects it all, a bad link."""
+        return self.failed_streams < FAILED_STREAMS_MAX
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,13 +125,24 @@ class Pull:
         """One request, and all that comes of it. Raises: what a retry may cure, and what not."""
         place = self._begin()
         as_stream = run.can_stream and (place.is_fresh or run.has_more)
+        before = run.done
+        try:
+            return (yield from self._follow(place, run, as_stream=as_stream))
+        except (TransportFailure, Unreadable):
+            run.failed_streams += as_stream
+            if run.done > before:
+                run.failed_streams = 0
+            raise
+
+    def _follow(self, place: _Place, run: _Run, *, as_stream: bool) -> Steps[Came]:
+        """One request from `place`, and all that comes of it."""
         request = self._request(place, as_stream=as_stream)
         try:
             answer = yield from self._session.ask(request, as_stream=as_stream)
         except ServerBug as error:
             if not as_stream or error.status != NOT_ACCEPTABLE:
                 raise
-            run.can_stream = False
+            run.failed_streams = FAILED_STREAMS_MAX
             return Came.MORE
         if answer.status == GONE:
             self.restart(parse_problem(answer.body).code)
@@ -163,13 +180,7 @@ class Pull:
     def _take(self, answer: Answer, place: _Place, run: _Run) -> Steps[Came]:
         """Apply what has come, as a page or as a stream."""
         if answer.stream is not None and answer.kind == NDJSON:
-            before = run.done
-            try:
-                return (yield from self._read_lines(answer.stream, place.cursor, run))
-            except (TransportFailure, Unreadable):
-                # A proxy that collects it all, or a link too bad for a thousand rows and more.
-                run.can_stream = run.done > before
-                raise
+            return (yield from self._read_lines(answer.stream, place.cursor, run))
         if answer.status == NOT_MODIFIED or not answer.is_json:
             raise TransportFailure(f"no page, but status {answer.status}, {answer.kind}")
         body = answer.body

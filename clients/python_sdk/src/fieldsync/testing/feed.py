@@ -84,8 +84,10 @@ class Feed(Rows):
 
     def _read(self, cursor: str) -> tuple[int, int, str]:
         """Epoch, seq and collections of a cursor; those of a first sync without one."""
-        epoch, after, known, *_ = [*cursor.split(":"), ""] if cursor else [self.epoch, 0, ""]
-        return int(epoch), int(after), str(known)
+        epoch, after, known, *_ = (
+            [*cursor.split(":"), ""] if cursor else [str(self.epoch), "0", ""]
+        )
+        return int(epoch), int(after), known
 
     def _page(self, reader: Reader, cursor: str, limit: int) -> dict[str, Any]:
         _, after, known = self._read(cursor)
