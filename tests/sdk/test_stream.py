@@ -118,10 +118,22 @@ def test_stream_that_ends_early_without_a_word_is_not_the_end(
     """A proxy that gives up closes politely."""
     filled.faults.append(Fault.TRUNCATED)
 
-    second.sync()
+    second.pull()
 
     assert len(pulls(filled)) == 2
     assert second.view("work_orders") == filled.live("work_orders")
+
+
+def test_stream_without_a_word_is_a_failure(
+    filled: FakeServer, second: Phone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is waited out like any other, and not asked for again and again."""
+    monkeypatch.setattr(filled, "_pull", lambda asked: answer(200, b"", {"content-type": NDJSON}))
+
+    with pytest.raises(fieldsync.Unreachable):
+        second.sync()
+
+    assert len(pulls(filled)) == 6
 
 
 @pytest.mark.parametrize("fault", [Fault.HTML, Fault.GATEWAY, Fault.BUSY, Fault.CUT_BEFORE])

@@ -322,7 +322,7 @@ class Store:
         """Empty all tables but `meta`, for another user. The caller has checked the outbox."""
         for table in ("outbox", "batch", "acked", "replica", "issue"):
             self.connection.execute(f"DELETE FROM {table}")  # noqa: S608  # names from above
-        self.set_meta(cursor=None, etag=None, is_fresh=None, checked_at=None)
+        self.set_meta(cursor=None, is_fresh=None, checked_at=None)
 
 
 _ISSUE_BODY = tuple(

@@ -110,7 +110,7 @@ class Pull:
     def restart(self, code: str) -> None:
         """Forget the cursor. After a restore, what was acked but never seen is queued again."""
         with self._store.transaction():
-            self._store.set_meta(cursor=None, etag=None)
+            self._store.set_meta(cursor=None)
             if code != EPOCH_CHANGED:
                 return
             for ack in reversed(self._outbox.take_acks()):
