@@ -6,8 +6,8 @@ server.faults.append(Fault.LOST_ANSWER)
 """
 
 from fieldsync.testing.answers import answer, problem
-from fieldsync.testing.faults import Fault
+from fieldsync.testing.faults import Cut, Fault
 from fieldsync.testing.rows import Row, State
 from fieldsync.testing.server import FakeServer
 
-__all__ = ["FakeServer", "Fault", "Row", "State", "answer", "problem"]
+__all__ = ["Cut", "FakeServer", "Fault", "Row", "State", "answer", "problem"]

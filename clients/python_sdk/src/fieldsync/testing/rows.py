@@ -5,6 +5,7 @@ It shares no code with the SDK: a misunderstanding there must not be one here.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +41,7 @@ class Rows:
 
     def __init__(self) -> None:
         self.state = State()
+        self.changed = threading.Condition()  # told when the head moves
         self.hidden: dict[tuple[str, str, str], int] = {}  # (user, collection, id) -> exit's seq
         self.applied: list[tuple[str, str, str, str]] = []  # (device, key, op, id)
 
@@ -165,8 +167,14 @@ class Rows:
     def _log(self, name: tuple[str, str], row: Row, device: str) -> None:
         row.device = device
         self.state.rows[name] = row
-        self.state.head += 1
+        self._move_head()
         self.state.feed[name] = self.state.head
+
+    def _move_head(self) -> None:
+        """Something has happened: the next seq, and whoever listens hears of it."""
+        with self.changed:
+            self.state.head += 1
+            self.changed.notify_all()
 
     # the feed
 
