@@ -15,19 +15,12 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fieldsync.digest import EMPTY, Sum, Sums, bucket_of
+from fieldsync.digest import EMPTY, Digest, Sum, Sums, bucket_of, parse_digest, parse_rows
 from fieldsync.engine.report import QUIET, Meter
 from fieldsync.errors import ServerBug
 from fieldsync.machine import State
 from fieldsync.transport import GONE, Request
-from fieldsync.wire import (
-    Digest,
-    Unreadable,
-    parse_digest,
-    parse_problem,
-    parse_rows,
-    raw_object,
-)
+from fieldsync.wire import Unreadable, parse_problem, raw_object
 
 if TYPE_CHECKING:
     from fieldsync.engine.local import Local
