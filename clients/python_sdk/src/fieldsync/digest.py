@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from fieldsync.wire import Change  # at run time: a field of a struct
+from fieldsync.wire import Change, decode  # at run time: a field of a struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -63,7 +63,6 @@ class Check:
         self._outbox = local.outbox
         self._session = session
         self._pull = pull
-        self._collections = settings.collections
         self._every_s = settings.check_s
         self._now = settings.now
 
@@ -163,8 +162,11 @@ class Check:
             for name, sums in digest.collections.items()
             for at, each in sums.buckets.items()
         }
-        names = self._collections or self._store.list_collections()
-        ours = {(name, at): each for name in names for at, each in self._sum_up(name).items()}
+        ours = {
+            (name, at): each
+            for name in self._store.list_collections()
+            for at, each in self._sum_up(name).items()
+        }
         return {
             bucket: theirs.get(bucket, EMPTY)
             for bucket in sorted(ours.keys() | theirs.keys())
