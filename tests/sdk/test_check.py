@@ -195,8 +195,13 @@ def test_replica_that_moved_on_is_not_repaired_with_what_is_older(
     assert (report.verified, report.repaired) == (True, 0)
 
 
+@pytest.mark.parametrize("is_delete", [False, True])
 def test_acked_row_that_no_pull_has_shown_is_left_alone(
-    server: FakeServer, phone: Phone, ids: list[str], new_phone: Callable[..., Phone]
+    server: FakeServer,
+    phone: Phone,
+    ids: list[str],
+    new_phone: Callable[..., Phone],
+    is_delete: bool,
 ) -> None:
     """Another process pushed meanwhile: the pull that shows it decides."""
     other = new_phone(None)
@@ -206,7 +211,10 @@ def test_acked_row_that_no_pull_has_shown_is_left_alone(
     def push_from_the_other_process(path: str) -> None:
         if path == "sync/digest":
             server.before_answer = lambda path: None
-            other["work_orders"].update(ids[0], {"title": "Acked"})
+            if is_delete:
+                other["work_orders"].delete(ids[0])
+            else:
+                other["work_orders"].update(ids[0], {"title": "Acked"})
             other.push()
 
     server.before_answer = push_from_the_other_process
@@ -215,6 +223,32 @@ def test_acked_row_that_no_pull_has_shown_is_left_alone(
     assert paths(server)[-4:] == ["rows", "digest", "pull", "digest"]
     assert (report.verified, report.repaired) == (True, 0)
     assert phone.view("work_orders") == server.live("work_orders")
+
+
+def test_digest_of_another_moment_is_no_alarm(
+    server: FakeServer,
+    phone: Phone,
+    ids: list[str],
+    new_phone: Callable[..., Phone],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Another process has pulled before the replica was summed up."""
+    other = new_phone(None)
+    other.client.close()
+    other.path = phone.path
+    other.restart()
+
+    def pull_in_the_other_process(path: str) -> None:
+        if path == "sync/digest":
+            server.before_answer = lambda path: None
+            server.edit("work_orders", ids[0], title="Newer")
+            other.pull()
+
+    server.before_answer = pull_in_the_other_process
+    with caplog.at_level(logging.WARNING, "fieldsync"):
+        report = phone.client.verify()
+
+    assert (report.verified, report.repaired, caplog.text) == (True, 0, "")
 
 
 @pytest.mark.parametrize("code", ["cursor_expired", "epoch_changed"])
@@ -281,6 +315,8 @@ def test_digest_that_fails_costs_no_sync(
     clock.now += DAY
 
     assert phone.sync().verified is None
+    assert phone.sync().verified is None
+    assert paths(server) == ["pull", "digest", "pull"]  # it is not asked again before tomorrow
     with pytest.raises(fieldsync.ServerBug):
         phone.client.verify()
 

@@ -412,6 +412,28 @@ def test_scope_exit_ends_the_wait_for_an_echo(server: Any, phone: Any, row_id: s
     assert (phone.view("work_orders"), phone.client.status().acked_unseen) == ({}, 0)
 
 
+def test_row_that_leaves_under_an_edit_on_its_way_waits_for_the_answer(
+    server: Any, phone: Any, row_id: str
+) -> None:
+    """Both edits end up in issues, the later one on top of what became of the first."""
+    phone["work_orders"].update(row_id, {"title": "Sent"})
+    server.faults.extend([Fault.CUT_BEFORE] * 6)
+    with pytest.raises(fieldsync.Unreachable):
+        phone.sync()
+    phone["work_orders"].update(row_id, {"kind": "Pending"})
+    server.hide("tess", "work_orders", row_id)
+
+    phone.pull()
+    status = phone.client.status()
+    assert (status.sent, status.pending, status.issues) == (1, 1, 0)
+
+    phone.sync()
+    assert [issue.mine for issue in phone.client.issues()] == [
+        {"title": "Sent"},
+        {"kind": "Pending"},
+    ]
+
+
 def test_edit_that_changes_nothing_is_not_sent(phone: Any, row_id: str) -> None:
     """Saving a form untouched costs no mutation."""
     phone["work_orders"].update(row_id, dict(phone["work_orders"].get(row_id).data))

@@ -15,11 +15,12 @@ from phone import Phone
 
 import fieldsync
 from fieldsync.drivers import drive
+from fieldsync.lines import Lines
 from fieldsync.steps import Open, Read, Steps
 from fieldsync.testing import Cut, FakeServer, Fault, answer, problem
 from fieldsync.testing.feed import Asked
 from fieldsync.transport import Request
-from fieldsync.wire import Lines, Unreadable
+from fieldsync.wire import Unreadable
 
 ORDER = {"title": "Replace the seal"}
 NDJSON = "application/x-ndjson"
@@ -219,30 +220,31 @@ def test_many_cuts_do_not_spend_the_tries_of_one_request(
     assert new.view("work_orders") == filled.live("work_orders")
 
 
-def test_row_that_leaves_and_comes_again_is_here(
-    server: FakeServer, phone: Phone, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("is_back", [True, False])
+def test_last_word_on_a_row_counts(
+    server: FakeServer, phone: Phone, monkeypatch: pytest.MonkeyPatch, is_back: bool
 ) -> None:
-    """The last word counts: its pending edit is no issue."""
+    """One that leaves and comes again is here, and its edit no issue; and the other way round."""
     row_id = phone["work_orders"].create(ORDER)
     phone.sync()
     phone["work_orders"].update(row_id, {"title": "Mine"})
     name = {"collection": "work_orders", "id": row_id}
+    changes = [
+        {"op": "scope_exit", **name},
+        {"op": "upsert", **name, "version": 2, "data": {"title": "Theirs", "note": "x"}},
+    ]
     page = {
         "cursor": "1:9:",
         "has_more": False,
-        "changes": [
-            {"op": "scope_exit", **name},
-            {"op": "upsert", **name, "version": 2, "data": {"title": "Theirs", "note": "x"}},
-        ],
+        "changes": changes if is_back else changes[::-1],
     }
-    monkeypatch.setattr(server, "_pull", lambda *given: answer(200, json.dumps(page).encode()))
+    monkeypatch.setattr(server, "_pull", lambda asked: answer(200, json.dumps(page).encode()))
 
     phone.pull()
 
-    row = phone["work_orders"].get(row_id)
-    assert row is not None
-    assert (row.version, row.data) == (2, {"title": "Mine", "note": "x"})
-    assert phone.client.issues() == []
+    rows = {row.id: (row.version, row.data) for row in phone["work_orders"].all()}
+    assert rows == ({row_id: (2, {"title": "Mine", "note": "x"})} if is_back else {})
+    assert len(phone.client.issues()) == (0 if is_back else 1)
 
 
 def test_line_that_makes_no_sense_keeps_what_came_before_it(
@@ -363,7 +365,7 @@ def test_pages_do_not_depend_on_the_pieces(data: st.DataObject) -> None:
 
 def test_line_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever sends it, it must not fill the memory."""
-    monkeypatch.setattr("fieldsync.wire.LINE_BYTES_MAX", 10)
+    monkeypatch.setattr("fieldsync.lines.LINE_BYTES_MAX", 10)
     parser = Lines()
     parser.feed(b"12345")
     with pytest.raises(Unreadable):

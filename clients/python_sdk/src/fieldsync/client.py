@@ -24,7 +24,7 @@ from fieldsync.connections import connect_plain
 from fieldsync.drivers import AsyncOutside, Outside, drive, drive_async
 from fieldsync.engine import Engine
 from fieldsync.engine.report import Meter
-from fieldsync.engine.settings import Settings
+from fieldsync.engine.settings import Settings, choose_collections
 from fieldsync.errors import ErrorClass
 from fieldsync.machine import Event
 from fieldsync.retry import RetryPolicy
@@ -114,7 +114,7 @@ class _Base:
             now=now,
             poll_s=options.get("poll_s", POLL_S),
             check_s=options.get("check_s", CHECK_S),
-            collections=_chosen(options),
+            collections=choose_collections(options.get("collections")),
         )
         self._engine = Engine(
             store,
@@ -234,10 +234,7 @@ class Client(_Base):
         return drive(self._syncing(progress), self._outside)
 
     def verify(self, *, progress: Watch | None = None) -> SyncReport:
-        """Sync, and prove that the replica equals the server; what differs is mended.
-
-        The report's `verified` says whether they are equal now. Raises: as `sync`.
-        """
+        """Sync, and prove that the replica equals the server, or mend it. Raises: as `sync`."""
         return drive(self._syncing(progress, must_check=True), self._outside)
 
     def run_forever(self, told: Told | None = None, *, progress: Watch | None = None) -> None:
@@ -384,16 +381,6 @@ class Issue:
 
     def __repr__(self) -> str:
         return f"<Issue {self.id}: {self.op} {self.collection} {self.row_id}: {self.detail}>"
-
-
-def _chosen(options: BaseOptions) -> tuple[str, ...]:
-    """The collections to sync, in one order. Raises: ValueError for none, or a wrong name."""
-    if "collections" not in options:
-        return ()
-    names = tuple(sorted(set(options["collections"])))
-    if not names or any(find_unsendable_name(name) or "," in name for name in names):
-        raise ValueError(f"no names of collections: {names}")
-    return names
 
 
 def _tell_nobody(report: SyncReport, error: FieldsyncError | None) -> None:

@@ -9,7 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+
+from fieldsync.wire import Change, decode  # at run time: a field of a struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,3 +58,44 @@ class Sums:
 def bucket_of(row_id: str) -> int:
     """Which bucket the row is in."""
     return sha256(row_id.encode()).digest()[0]
+
+
+class RowsPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows of one bucket, sent again."""
+
+    has_more: bool
+    changes: list[Change]
+
+
+class BucketSum(msgspec.Struct, frozen=True, kw_only=True):
+    """So many rows of a bucket, and their checksum in hexadecimal digits."""
+
+    count: int
+    checksum: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{1,16}$")]
+
+
+class CollectionSums(msgspec.Struct, frozen=True, kw_only=True):
+    """The sums of one collection, by the number of the bucket."""
+
+    buckets: dict[int, BucketSum]
+
+
+class Digest(msgspec.Struct, frozen=True, kw_only=True):
+    """What the server holds for this device, in sums; `behind`: there is something to pull."""
+
+    behind: bool
+    collections: dict[str, CollectionSums]
+
+
+_ROWS = msgspec.json.Decoder(RowsPage)
+_DIGEST = msgspec.json.Decoder(Digest)
+
+
+def parse_rows(body: bytes) -> RowsPage:
+    """Rows that were sent again. Raises: Unreadable when it is none."""
+    return decode(_ROWS, body)
+
+
+def parse_digest(body: bytes) -> Digest:
+    """The answer to the question for a digest. Raises: Unreadable when it is none."""
+    return decode(_DIGEST, body)

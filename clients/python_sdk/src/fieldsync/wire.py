@@ -1,8 +1,7 @@
 """Wire: the JSON of protocol v1, as typed values. Pure: no socket, no file, no clock.
 
     Mutation  -- render_push -->  bytes            bytes  -- parse_* -->  PushReport, PullPage,
-                                                                          Digest, Problem, Login …
-    pieces of a stream  -- Lines.feed -->  pages
+                                                                          Limits, Problem, Login …
 
 Reads tolerantly: unknown fields are ignored, unknown outcomes, operations and codes are kept as
 text, so that an old app goes on working with a newer server. Row data is kept as the raw JSON
@@ -15,7 +14,7 @@ import math
 import re
 import uuid
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 API_PATH = "/api/v1/"
 INTEGER_MIN, INTEGER_MAX = -(2**63), 2**63 - 1  # beyond, other JSON parsers lose digits in silence
 JSON_DEPTH_MAX = 16  # levels of objects and lists in a row's data
-LINE_BYTES_MAX = 64 * 1024 * 1024  # of a stream; many times the largest row
 NAME_LENGTH_MAX = 64  # of ids, collections and groups, in characters
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 T = TypeVar("T")
@@ -115,51 +113,12 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     data: msgspec.Raw = msgspec.Raw()
 
 
-class _Line(msgspec.Struct, kw_only=True, gc=False):
-    """A line of a stream: a change, or the cursor behind the changes before it."""
-
-    op: str = ""
-    collection: str = ""
-    id: str = ""
-    version: int | None = None
-    data: msgspec.Raw = msgspec.Raw()
-    cursor: str | None = None
-    has_more: bool = True
-
-
 class PullPage(msgspec.Struct, frozen=True, kw_only=True):
     """One page of the feed; `cursor` is where the next one starts."""
 
     cursor: str
     has_more: bool
     changes: list[Change]
-
-
-class RowsPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows of one bucket, sent again."""
-
-    has_more: bool
-    changes: list[Change]
-
-
-class BucketSum(msgspec.Struct, frozen=True, kw_only=True):
-    """So many rows of a bucket, and their checksum in hexadecimal digits."""
-
-    count: int
-    checksum: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{1,16}$")]
-
-
-class CollectionSums(msgspec.Struct, frozen=True, kw_only=True):
-    """The sums of one collection, by the number of the bucket."""
-
-    buckets: dict[int, BucketSum]
-
-
-class Digest(msgspec.Struct, frozen=True, kw_only=True):
-    """What the server holds for this device, in sums; `behind`: there is something to pull."""
-
-    behind: bool
-    collections: dict[str, CollectionSums]
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -222,9 +181,6 @@ class Unreadable(ValueError):
 _PUSH_BODY = msgspec.json.Decoder(PushBody)
 _PUSH = msgspec.json.Decoder(PushReport)
 _PULL = msgspec.json.Decoder(PullPage)
-_LINE = msgspec.json.Decoder(_Line)
-_ROWS = msgspec.json.Decoder(RowsPage)
-_DIGEST = msgspec.json.Decoder(Digest)
 _LIMITS = msgspec.json.Decoder(Limits)
 _PROBLEM = msgspec.json.Decoder(Problem)
 _PAIR = msgspec.json.Decoder(TokenPair)
@@ -238,94 +194,41 @@ def render_push(mutations: list[Mutation]) -> bytes:
 
 def parse_push_body(body: bytes) -> PushBody:
     """What `render_push` made."""
-    return _decode(_PUSH_BODY, body)
+    return decode(_PUSH_BODY, body)
 
 
 def parse_push(body: bytes) -> PushReport:
     """The report in a push's answer. Raises: Unreadable when it is none."""
-    return _decode(_PUSH, body)
+    return decode(_PUSH, body)
 
 
 def parse_pull(body: bytes) -> PullPage:
     """The page in a pull's answer. Raises: Unreadable when it is none."""
-    return _decode(_PULL, body)
-
-
-class Lines:
-    """Pages out of a stream, however it is cut into pieces.
-
-    What comes behind the last cursor line is in no page: it is forgotten, or will come again.
-    """
-
-    def __init__(self) -> None:
-        self._rest: list[bytes] = []  # of a line that has not ended
-        self._rest_bytes = 0
-        self._changes: list[Any] = []
-
-    def feed(self, piece: bytes) -> list[PullPage]:
-        """The pages that `piece` completes. Raises: Unreadable."""
-        end = piece.rfind(b"\n") + 1
-        if not end:
-            self._keep(piece)
-            return []
-        text = b"".join([*self._rest, piece[:end]])
-        self._rest, self._rest_bytes = [], 0
-        self._keep(piece[end:])
-        pages = []
-        for line in _decode_lines(text):
-            if line.cursor is None:
-                self._changes.append(line)
-            else:
-                page = PullPage(cursor=line.cursor, has_more=line.has_more, changes=self._changes)
-                pages.append(page)
-                self._changes = []
-        return pages
-
-    def _keep(self, piece: bytes) -> None:
-        self._rest.append(piece)
-        self._rest_bytes += len(piece)
-        if self._rest_bytes > LINE_BYTES_MAX:
-            raise Unreadable("a line without end")
-
-
-def _decode_lines(text: bytes) -> list[_Line]:
-    try:
-        return _LINE.decode_lines(text)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise Unreadable(str(error)) from error
-
-
-def parse_rows(body: bytes) -> RowsPage:
-    """Rows that were sent again. Raises: Unreadable when it is none."""
-    return _decode(_ROWS, body)
-
-
-def parse_digest(body: bytes) -> Digest:
-    """The answer to the question for a digest. Raises: Unreadable when it is none."""
-    return _decode(_DIGEST, body)
+    return decode(_PULL, body)
 
 
 def parse_limits(body: bytes | str) -> Limits:
     """The server's limits. Raises: Unreadable when it is none."""
-    return _decode(_LIMITS, body)
+    return decode(_LIMITS, body)
 
 
 def parse_problem(body: bytes) -> Problem:
     """The problem document in `body`. Raises: Unreadable when it is no JSON object."""
-    return _decode(_PROBLEM, body)
+    return decode(_PROBLEM, body)
 
 
 def parse_tokens(body: bytes) -> TokenPair:
     """The new pair in a refresh's answer. Raises: Unreadable when it is none."""
-    return _decode(_PAIR, body)
+    return decode(_PAIR, body)
 
 
 def parse_login(body: bytes) -> Login:
     """The answer to a login. Raises: Unreadable when it is none."""
-    return _decode(_LOGIN, body)
+    return decode(_LOGIN, body)
 
 
-def _decode(decoder: msgspec.json.Decoder[T], body: bytes | str) -> T:
+def decode(decoder: msgspec.json.Decoder[T], body: bytes | str) -> T:
+    """What `body` says. Raises: Unreadable when it is not what `decoder` is for."""
     try:
         return decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

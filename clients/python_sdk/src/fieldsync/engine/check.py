@@ -15,20 +15,13 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fieldsync.digest import EMPTY, Sum, Sums, bucket_of
+from fieldsync.digest import EMPTY, Digest, Sum, Sums, bucket_of, parse_digest, parse_rows
 from fieldsync.engine.report import QUIET, Meter
 from fieldsync.errors import ServerBug
 from fieldsync.listeners import Cause
 from fieldsync.machine import State
 from fieldsync.transport import GONE, Request
-from fieldsync.wire import (
-    Digest,
-    Unreadable,
-    parse_digest,
-    parse_problem,
-    parse_rows,
-    raw_object,
-)
+from fieldsync.wire import Unreadable, parse_problem, raw_object
 
 if TYPE_CHECKING:
     from fieldsync.engine.local import Local
@@ -71,7 +64,6 @@ class Check:
         self._outbox = local.outbox
         self._session = session
         self._pull = pull
-        self._collections = settings.collections
         self._every_s = settings.check_s
         self._now = settings.now
 
@@ -171,8 +163,11 @@ class Check:
             for name, sums in digest.collections.items()
             for at, each in sums.buckets.items()
         }
-        names = self._collections or self._store.list_collections()
-        ours = {(name, at): each for name in names for at, each in self._sum_up(name).items()}
+        ours = {
+            (name, at): each
+            for name in self._store.list_collections()
+            for at, each in self._sum_up(name).items()
+        }
         return {
             bucket: theirs.get(bucket, EMPTY)
             for bucket in sorted(ours.keys() | theirs.keys())

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING
 
 from fieldsync.engine.report import QUIET, Meter
 from fieldsync.errors import ServerBug, TransportFailure
+from fieldsync.lines import Lines
 from fieldsync.listeners import Cause
 from fieldsync.machine import State
 from fieldsync.steps import read, read_all
 from fieldsync.transport import GONE, NOT_ACCEPTABLE, NOT_MODIFIED, Request
 from fieldsync.wire import (
-    Lines,
     Op,
     Outcome,
     PullPage,
@@ -182,8 +182,6 @@ class Pull:
         """Apply what has come, as a page or as a stream."""
         if answer.stream is not None and answer.kind == NDJSON:
             return (yield from self._read_lines(answer.stream, place.cursor, run))
-        if answer.status == NOT_MODIFIED or not answer.is_json:
-            raise TransportFailure(f"no page, but status {answer.status}, {answer.kind}")
         body = answer.body
         if answer.stream is not None:
             body = yield from read_all(answer.stream)

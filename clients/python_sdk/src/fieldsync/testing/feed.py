@@ -115,9 +115,11 @@ class Feed(Rows):
         before = Reader(reader.user, reader.device, known)
         exits, news = [], []
         for name, seq in self.state.feed.items():
+            if seq > after:
+                continue
             if before.wants(name[0]) and not reader.wants(name[0]):
                 exits.append({"collection": name[0], "id": name[1], "op": "scope_exit"})
-            elif reader.wants(name[0]) and not before.wants(name[0]) and seq <= after:
+            elif reader.wants(name[0]) and not before.wants(name[0]):
                 news.append(self.tell(name, reader.device, reader.user))
         return exits + [change for change in news if change["op"] == "upsert"]
 
