@@ -20,6 +20,7 @@ from fieldsync.client import (
     Options,
     __version__,
 )
+from fieldsync.engine.carry import CarryReport
 from fieldsync.engine.local import Row
 from fieldsync.engine.report import Status, SyncReport
 from fieldsync.errors import (
@@ -39,19 +40,24 @@ from fieldsync.errors import (
     Unresolvable,
     UnsendableValue,
     UpgradeRequired,
+    WorkOfAnother,
+    WorkUnreadable,
 )
 from fieldsync.retry import RetryPolicy
+from fieldsync.tokens import KeyringTokens, TokenStore
 
 __all__ = [
     "AsyncClient",
     "AsyncOptions",
     "AuthRequired",
+    "CarryReport",
     "Client",
     "Collection",
     "ErrorClass",
     "FieldsyncError",
     "Issue",
     "IssueClosed",
+    "KeyringTokens",
     "NeedsUser",
     "Options",
     "OtherUsersWork",
@@ -64,10 +70,13 @@ __all__ = [
     "ServerBug",
     "Status",
     "SyncReport",
+    "TokenStore",
     "TransportFailure",
     "Unreachable",
     "Unresolvable",
     "UnsendableValue",
     "UpgradeRequired",
+    "WorkOfAnother",
+    "WorkUnreadable",
     "__version__",
 ]

@@ -97,10 +97,10 @@ class Outbox:
         ).fetchone()
         return None if found is None else _entry(found)
 
-    def add(self, entry: Entry) -> None:
-        """Queue `entry` behind all others."""
+    def add(self, entry: Entry) -> int:
+        """Queue `entry` behind all others; returns its `seq`."""
         edit = entry.edit
-        self._connection.execute(
+        added = self._connection.execute(
             "INSERT INTO outbox (collection, row_id, revision, op, data, base_version, base,"
             " groups, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
@@ -108,6 +108,7 @@ class Outbox:
                 *(edit.base_version, entry.base, _groups(edit), entry.created_at),
             ),
         )
+        return int(added.lastrowid or 0)
 
     def replace_edit(self, entry: Entry, edit: Edit, *, revision: int) -> None:
         """Give a pending entry another content, at its place in the queue."""
@@ -136,6 +137,13 @@ class Outbox:
             Candidate(seq=seq, row_id=row_id, edit=_edit(*parts)) for seq, row_id, *parts in rows
         ]
 
+    def list_pending(self) -> list[Entry]:
+        """The entries that are in no batch yet, in order."""
+        rows = self._connection.execute(
+            f"SELECT {ENTRY} FROM outbox WHERE batch IS NULL ORDER BY seq"  # noqa: S608  # a constant
+        )
+        return [_entry(row) for row in rows]
+
     def count_pending(self) -> int:
         """Entries not yet in a batch."""
         return self._count("outbox WHERE batch IS NULL")
@@ -144,13 +152,34 @@ class Outbox:
         """Entries in batches whose answer is not known."""
         return self._count("outbox WHERE batch IS NOT NULL")
 
+    def oldest_unsent_at(self) -> str | None:
+        """When the oldest edit was made that waits, as RFC 3339."""
+        found = self._connection.execute("SELECT min(created_at) FROM outbox").fetchone()
+        return None if found[0] is None else str(found[0])
+
     # batches
 
     def freeze(self, chosen: Sequence[tuple[Candidate, str | None]], *, key: str) -> None:
         """Store a batch of `chosen` pending edits under `key`, each with its group's name."""
         entries = [(self._by_seq(candidate.seq), group) for candidate, group in chosen]
+        self._store_batch(entries, key=key, place=self._last_place() + 1)
+
+    def add_batch(self, key: str, body: bytes, entries: Sequence[Entry]) -> None:
+        """Take over a batch that another store froze: behind the others, as it is.
+
+        None of its rows may have an entry here.
+        """
+        seqs = [self.add(entry) for entry in entries]
+        self._put_batch(seqs, key=key, body=body, place=self._last_place() + 1)
+
+    def has_batch(self, key: str) -> bool:
+        """Whether the batch with this key waits for its answer."""
+        found = self._connection.execute("SELECT 1 FROM batch WHERE key = ?", (key,)).fetchone()
+        return found is not None
+
+    def _last_place(self) -> float:
         (last,) = self._connection.execute("SELECT coalesce(max(place), 0) FROM batch").fetchone()
-        self._store_batch(entries, key=key, place=last + 1)
+        return float(last)
 
     def _by_seq(self, seq: int) -> Entry:
         return _entry(
@@ -164,12 +193,15 @@ class Outbox:
         self, entries: Sequence[tuple[Entry, str | None]], *, key: str, place: float
     ) -> None:
         body = render_push([_mutation(entry, group) for entry, group in entries])
+        self._put_batch([entry.seq for entry, _ in entries], key=key, body=body, place=place)
+
+    def _put_batch(self, seqs: Sequence[int], *, key: str, body: bytes, place: float) -> None:
         batch_seq = self._connection.execute(
             "INSERT INTO batch (place, key, body) VALUES (?, ?, ?)", (place, key, body)
         ).lastrowid
         self._connection.executemany(
             "UPDATE outbox SET batch = ?, position = ? WHERE seq = ?",
-            [(batch_seq, position, entry.seq) for position, (entry, _) in enumerate(entries)],
+            [(batch_seq, position, seq) for position, seq in enumerate(seqs)],
         )
 
     def split(self, batch: Batch, *, keys: tuple[str, str]) -> bool:
@@ -203,10 +235,16 @@ class Outbox:
 
     def first_batch(self) -> Batch | None:
         """The frozen batch to send next."""
-        found = self._connection.execute(
-            "SELECT seq, key, body FROM batch ORDER BY place LIMIT 1"
-        ).fetchone()
-        return None if found is None else Batch(seq=found[0], key=found[1], body=found[2])
+        return next(self._batches("LIMIT 1"), None)
+
+    def list_batches(self) -> list[Batch]:
+        """All frozen batches, in the order of sending."""
+        return list(self._batches(""))
+
+    def _batches(self, limit: str) -> Iterator[Batch]:
+        rows = self._connection.execute(f"SELECT seq, key, body FROM batch ORDER BY place {limit}")  # noqa: S608  # constants
+        for seq, key, body in rows.fetchall():
+            yield Batch(seq=seq, key=key, body=body)
 
     def list_sent(self, batch: Batch) -> list[Entry]:
         """The entries of a batch in the order of its mutations; none once it is settled."""
@@ -238,9 +276,13 @@ class Outbox:
         """The row's unseen acks, oldest first."""
         return self._acks("WHERE collection = ? AND row_id = ?", (collection, row_id))
 
+    def list_unseen_acks(self) -> list[Ack]:
+        """All acks that no pull has shown, oldest first."""
+        return self._acks("", ())
+
     def take_acks(self) -> list[Ack]:
         """Remove and return all unseen acks, oldest first."""
-        acks = self._acks("", ())
+        acks = self.list_unseen_acks()
         self._connection.execute("DELETE FROM acked")
         return acks
 

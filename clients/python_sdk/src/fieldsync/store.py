@@ -231,6 +231,11 @@ class Store:
         )
         return [_server_row(row) for row in rows]
 
+    def list_all_rows(self) -> Iterator[ServerRow]:
+        """All rows as last pulled, in no order."""
+        rows = self.connection.execute("SELECT collection, row_id, version, data FROM replica")
+        return map(_server_row, rows)
+
     def put_row(self, row: ServerRow, *, generation: int) -> None:
         """Make `row` the server tree of its row, seen in that fresh pull."""
         self.connection.execute(

@@ -3,6 +3,7 @@
     session   who is logged in, and requests in their name
     local     reading and editing rows          issues   settling refused mutations
     push      outbox -> server                  pull     server -> replica
+    login     where the tokens are kept         carry    unsent work -> file -> another store
     listen    pokes -> bell                     rounds   one sync, and the life of a client that
                                                          syncs by itself: `machine`, carried out
 
@@ -13,12 +14,15 @@ takes a link is `steps` for whoever drives them.
 from __future__ import annotations
 
 import threading
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from fieldsync.bell import Bell
+from fieldsync.engine.carry import Carry
 from fieldsync.engine.issues import Issues
 from fieldsync.engine.listen import Listener
 from fieldsync.engine.local import Local
+from fieldsync.engine.login import LoginKeeper
 from fieldsync.engine.pull import Pull
 from fieldsync.engine.push import Push
 from fieldsync.engine.report import Status
@@ -33,16 +37,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from pathlib import Path
 
+    from fieldsync.engine.carry import CarryReport
     from fieldsync.engine.report import SyncReport
     from fieldsync.engine.rounds import Told
     from fieldsync.engine.settings import Settings
     from fieldsync.steps import Steps
+    from fieldsync.tokens import TokenStore
+    from fieldsync.transport import Answer, Request
 
 
 class Engine:
     """One store and its server."""
 
-    def __init__(self, path: str | Path, settings: Settings) -> None:
+    def __init__(
+        self, path: str | Path, settings: Settings, tokens: TokenStore | None = None
+    ) -> None:
         self._settings = settings
         self._store = Store(path)
         self._outbox = Outbox(self._store.connection)
@@ -55,14 +64,21 @@ class Engine:
             on_edit=lambda: self.bell.ring(Event.EDITED),
         )
         self.issues = Issues(self.local)
-        self._session = Session(self.local, self.bell)
+        self._carry = Carry(self.local, now=settings.now)
+        self._keeper = LoginKeeper(self._store, tokens)
+        self._session = Session(self.local, self.bell, self._keeper)
         push = Push(self.local, self._session, rows_max=settings.push_rows_max)
         pull = Pull(self.local, self._session)
         self._rounds = Rounds(push, pull, self.bell, settings, self._sync_lock)
         self._listener = Listener(self._session, self.bell, settings)
 
+    @property
+    def url(self) -> str | None:
+        """The server that the last login was at."""
+        return self._store.get_meta("url")
+
     def login(
-        self, username: str, password: str, *, platform: str, app_version: str
+        self, username: str, password: str, *, url: str, platform: str, app_version: str
     ) -> Steps[None]:
         """Log in and store who it is. Raises: OtherUsersWork, AuthRequired, Unreachable."""
         with self._sync_lock:
@@ -73,7 +89,17 @@ class Engine:
                 app_version=app_version,
                 budget=RetryBudget(self._settings.retry, self._settings.rng),
             )
+            self._store.set_meta(url=url)
         self.bell.ring(Event.LOGGED_IN)
+
+    def logout(self) -> None:
+        """Forget the tokens, keep the work."""
+        self._session.logout()
+
+    def ask(self, request: Request) -> Steps[Answer]:
+        """The answer to `request` of who is logged in. Raises: FieldsyncError."""
+        budget = RetryBudget(self._settings.retry, self._settings.rng)
+        return (yield from self._session.call(request, lambda answer: answer, budget))
 
     def sync(self, *, held_groups: Callable[[], Collection[str]]) -> Steps[SyncReport]:
         """Push, then pull. Raises: a FieldsyncError with the unfinished report; work is kept."""
@@ -87,6 +113,16 @@ class Engine:
         """Hear the server's pokes, and ring, until the bell says stop."""
         return self._listener.listen()
 
+    def export_work(self, path: Path, passphrase: str) -> CarryReport:
+        """Unsent work into a file; it stays here as well."""
+        return self._carry.export(path, passphrase)
+
+    def import_work(self, path: Path, passphrase: str) -> CarryReport:
+        """Unsent work out of a file."""
+        report = self._carry.take(path, passphrase)
+        self.bell.ring(Event.EDITED)
+        return report
+
     def status(self) -> Status:
         """How the store stands."""
         store = self._store
@@ -96,9 +132,11 @@ class Engine:
                 sent=self._outbox.count_sent(),
                 issues=store.count_issues(),
                 acked_unseen=self._outbox.count_acks(),
+                oldest_unsent_at=_time(self._outbox.oldest_unsent_at()),
                 rows=store.count_rows(),
                 has_cursor=store.get_meta("cursor") is not None,
                 state=self._rounds.state,
+                is_logged_in=self._keeper.is_logged_in,
                 user=store.get_meta("user_id"),
                 username=store.get_meta("username"),
                 tenant=store.get_meta("tenant"),
@@ -108,3 +146,7 @@ class Engine:
     def close(self) -> None:
         """Close the file."""
         self._store.close()
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

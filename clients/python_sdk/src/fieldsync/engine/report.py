@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime  # at run time: a dataclass field
 
 from fieldsync.machine import State  # at run time: a dataclass field
 
@@ -32,9 +33,11 @@ class Status:
     sent: int  # rows frozen in a batch whose answer is not known
     issues: int  # refused mutations that wait for a person
     acked_unseen: int  # applied by the server, not yet seen in a pull
+    oldest_unsent_at: datetime | None  # when the oldest of what is pending or sent was edited
     rows: int  # rows of the server tree
     has_cursor: bool
     state: State  # what the client is doing, if it syncs by itself
+    is_logged_in: bool  # as far as this store knows; the server may see it otherwise
     user: str | None  # id
     username: str | None
     tenant: str | None  # slug
