@@ -20,9 +20,8 @@ from fieldsync.client import (
     Options,
     __version__,
 )
-from fieldsync.engine.carry import CarryReport
 from fieldsync.engine.local import Row
-from fieldsync.engine.report import Status, SyncReport
+from fieldsync.engine.report import CarryReport, Status, SyncReport
 from fieldsync.errors import (
     AuthRequired,
     ErrorClass,

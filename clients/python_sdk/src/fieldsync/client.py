@@ -36,10 +36,9 @@ if TYPE_CHECKING:
 
     import httpx2
 
-    from fieldsync.engine.carry import CarryReport
     from fieldsync.engine.issues import Keep
     from fieldsync.engine.local import Row
-    from fieldsync.engine.report import Status, SyncReport
+    from fieldsync.engine.report import CarryReport, Status, SyncReport
     from fieldsync.errors import FieldsyncError
     from fieldsync.steps import Steps
     from fieldsync.store import IssueRecord
@@ -148,7 +147,7 @@ class _Base:
         return self._engine.status()
 
     def logout(self) -> None:
-        """Forget the tokens. Unsent work stays, and nobody but its user can log in before it is sent."""
+        """Forget the tokens. Unsent work stays; until it is sent only its user can log in."""
         self._engine.logout()
 
     def export_work(self, path: str | Path, passphrase: str) -> CarryReport:

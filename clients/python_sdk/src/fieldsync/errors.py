@@ -14,7 +14,7 @@
     │  ├─ OtherUsersWork                                      unsent work of somebody else is here
     │  ├─ IssueClosed                                         the issue was settled before
     │  ├─ Unresolvable                                        that way of resolving cannot work
-    │  ├─ WorkUnreadable                                      no file of work, or another passphrase
+    │  ├─ WorkUnreadable                                      no file of work; wrong passphrase
     │  └─ WorkOfAnother                                       a file of somebody else's work
     └─ ServerBug                    server_bug        if 5xx  report it with its request_id
 

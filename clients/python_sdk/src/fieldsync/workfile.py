@@ -1,4 +1,4 @@
-"""Workfile: unsent work as bytes that can be carried to another device, and be trusted there. Pure.
+"""Workfile: unsent work as bytes that can be carried elsewhere, and be trusted there. Pure.
 
     {"format": "fieldsync-work", "version": 1, "salt": "…"}      a line each
     {"user": …, "batches": […], "pending": […], …}

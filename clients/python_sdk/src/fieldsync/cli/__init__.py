@@ -1,9 +1,10 @@
-"""Command line: `fieldsync`, on the public API of the SDK. An extra: `pip install "fieldsync[cli]"`.
+"""Command line: `fieldsync`, on the public API. An extra: `pip install "fieldsync[cli]"`.
 
-    app        the commands and their common options       values    field=value, and rows in JSON
-    commands/  one module for each kind of command         output    tables for people, JSON for programs
-    run        one command: its store, its client, its     exits     exit codes, and what to do about
-               errors and its exit code                              an error
+    app        the commands, and what all of them take      options   what many commands take
+    commands/  one module for each kind of command          values    field=value, rows in JSON
+    run        one command: its store, its client, its      output    tables for people, JSON for
+               errors and its exit code                               programs
+    watch      a client that syncs by itself, live          exits     exit codes, and remedies
 
 It holds no rule of sync: what a command does, an app can do with a call or two.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -25,12 +26,15 @@ app = typer.Typer(
 )
 
 
+Command = Callable[..., None]
+
+
 def default_store() -> Path:
     """Where the store is unless told otherwise: in the folder of this user's data."""
     return platformdirs.user_data_path("fieldsync", appauthor=False) / "store.db"
 
 
-def _show_version(wanted: bool) -> None:  # noqa: FBT001  # typer calls it so
+def _show_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"fieldsync {__version__}")
         raise typer.Exit
@@ -61,7 +65,7 @@ def common(
             help="Keep the login in the system's keyring, not in the store.",
         ),
     ] = False,
-    version: Annotated[
+    _version: Annotated[
         bool,
         typer.Option("--version", help="Say the version.", callback=_show_version, is_eager=True),
     ] = False,
@@ -70,11 +74,12 @@ def common(
     ctx.obj = Place(store=store or default_store(), url=url, with_keyring=keyring)
 
 
-for panel, commands in (
-    ("Syncing", syncing.COMMANDS),
-    ("Rows", rows.COMMANDS),
-    ("Refused work", issues.COMMANDS),
-    ("Moving and mending", work.COMMANDS | examine.COMMANDS),
-):
+PANELS: dict[str, dict[str, Command]] = {
+    "Syncing": syncing.COMMANDS,
+    "Rows": rows.COMMANDS,
+    "Refused work": issues.COMMANDS,
+    "Moving and mending": work.COMMANDS | examine.COMMANDS,
+}
+for panel, commands in PANELS.items():
     for name, command in commands.items():
         app.command(name, rich_help_panel=panel)(command)

@@ -51,6 +51,42 @@ OF_AREA = {
 }
 
 
+# The first that fits.
+OF_ERROR: tuple[tuple[type[Exception], Exit], ...] = (
+    (TransportFailure, Exit.UNREACHABLE),
+    (RateLimited, Exit.UNREACHABLE),
+    (AuthRequired, Exit.LOGIN),
+    (UpgradeRequired, Exit.TOO_OLD),
+    (ServerBug, Exit.SERVER),
+    (FieldsyncError, Exit.REFUSED),
+    (sqlite3.Error, Exit.STORE),
+    (OSError, Exit.STORE),
+)
+HELP = "fieldsync COMMAND --help says how it is used"
+LATER = "all work is kept; try again later, or see what fieldsync doctor says"
+REMEDIES: tuple[tuple[type[Exception], str], ...] = (
+    (AuthRequired, "fieldsync login NAME; unsent work is kept"),
+    (TransportFailure, LATER),
+    (RateLimited, LATER),
+    (UpgradeRequired, "update fieldsync; all work is kept"),
+    (ServerBug, "all work is kept; tell the server's operator what is written above"),
+    (IssueClosed, "fieldsync issues lists those that are open"),
+    (Unresolvable, "fieldsync discard ISSUE, or make a new row with fieldsync new"),
+    (RowNotFound, "fieldsync ls COLLECTION lists those that are here"),
+    (OtherUsersWork, "let them log in and sync, or take another --store"),
+    (WorkOfAnother, "log in as that user, in another --store"),
+    (WorkUnreadable, "check the passphrase and the file"),
+    (FieldsyncError, ""),
+    (sqlite3.Error, "fieldsync doctor says what is wrong with the store"),
+    (OSError, "check the path, and whether you may read and write there"),
+)
+REMEDIES_BY_CODE = {
+    "keyring_unavailable": "unlock the keyring, or log in without --keyring",
+    "tokens_elsewhere": "add --keyring, or log in anew: fieldsync login NAME",
+    "invalid_credentials": "check the name and the password",
+}
+
+
 class Refusal(Exception):
     """An ending that the command line itself decides on."""
 
@@ -63,23 +99,9 @@ class Refusal(Exception):
 
 def exit_of(error: Exception) -> Exit:
     """The exit code of a command that ended in `error`."""
-    match error:
-        case Refusal():
-            return error.exit_code
-        case TransportFailure() | RateLimited():
-            return Exit.UNREACHABLE
-        case AuthRequired():
-            return Exit.LOGIN
-        case UpgradeRequired():
-            return Exit.TOO_OLD
-        case ServerBug():
-            return Exit.SERVER
-        case FieldsyncError():
-            return Exit.REFUSED
-        case sqlite3.Error() | OSError():
-            return Exit.STORE
-        case _:
-            return Exit.USAGE
+    if isinstance(error, Refusal):
+        return error.exit_code
+    return next((code for kind, code in OF_ERROR if isinstance(error, kind)), Exit.USAGE)
 
 
 def exit_of_findings(findings: Iterable[Finding]) -> Exit:
@@ -106,50 +128,7 @@ def code_of(error: Exception) -> str:
 
 def remedy_of(error: Exception) -> str:
     """What a person can do about `error`; empty where the message says it all."""
-    match error:
-        case Refusal():
-            return error.remedy
-        case AuthRequired(code="keyring_unavailable"):
-            return "unlock the keyring, or log in without --keyring"
-        case AuthRequired(code="tokens_elsewhere"):
-            return "add --keyring, or log in anew: fieldsync login NAME"
-        case AuthRequired(code="invalid_credentials"):
-            return "check the name and the password"
-        case AuthRequired():
-            return "fieldsync login NAME; unsent work is kept"
-        case TransportFailure() | RateLimited():
-            return "all work is kept; try again later, or see what fieldsync doctor says"
-        case UpgradeRequired():
-            return "update fieldsync; all work is kept"
-        case ServerBug():
-            return "all work is kept; tell the server's operator what is written above"
-        case _:
-            return _remedy_of_row(error) or _remedy_of_file(error)
-
-
-def _remedy_of_row(error: Exception) -> str:
-    match error:
-        case IssueClosed():
-            return "fieldsync issues lists those that are open"
-        case Unresolvable():
-            return f"fieldsync discard {error.issue_id}, or make a new row with fieldsync new"
-        case RowNotFound():
-            return f"fieldsync ls {error.collection} lists those that are here"
-        case _:
-            return ""
-
-
-def _remedy_of_file(error: Exception) -> str:
-    match error:
-        case OtherUsersWork():
-            return f"let {error.owner} log in and sync, or take another --store"
-        case WorkOfAnother():
-            return "log in as that user, in another --store"
-        case WorkUnreadable():
-            return "check the passphrase and the file"
-        case sqlite3.Error():
-            return "fieldsync doctor says what is wrong with the store"
-        case OSError():
-            return "check the path, and whether you may read and write there"
-        case _:
-            return "fieldsync COMMAND --help says how it is used"
+    if isinstance(error, Refusal):
+        return error.remedy
+    by_kind = next((words for kind, words in REMEDIES if isinstance(error, kind)), HELP)
+    return REMEDIES_BY_CODE.get(code_of(error), by_kind)

@@ -174,10 +174,6 @@ def _check_server(way: Way, now: Callable[[], datetime]) -> Iterator[Finding]:
 
 def _judge(way: Way, answer: Answer) -> Finding:
     """Who has answered. A Fieldsync server asks who we are."""
-    wrong = SERVER.broken(
-        f"what answers at {way.url} is no Fieldsync server (status {answer.status})",
-        "check the address with your operator",
-    )
     try:
         check_answer(answer)
     except AuthRequired:
@@ -186,14 +182,15 @@ def _judge(way: Way, answer: Answer) -> Finding:
         return APP.broken(f"the server takes no app as old as this one: {error}", "update it")
     except RateLimited as error:
         return TROUBLE.warning(f"it is busy ({error})", "try again in a few minutes")
-    except TransportFailure:
-        is_page = answer.kind == "text/html" or answer.status // 100 == 3  # noqa: PLR2004
-        return SERVER.broken(PORTAL, PORTAL_REMEDY) if is_page else wrong
     except FieldsyncError as error:
-        if answer.status < 500:  # noqa: PLR2004  # server errors
-            return wrong
-        return TROUBLE.broken(f"the server has a fault ({error})", "tell its operator")
-    return wrong
+        if answer.is_json and answer.status >= 500:  # noqa: PLR2004  # server errors
+            return TROUBLE.broken(f"the server has a fault ({error})", "tell its operator")
+    if answer.kind == "text/html" or answer.status // 100 == 3:  # noqa: PLR2004  # redirects
+        return SERVER.broken(PORTAL, PORTAL_REMEDY)
+    return SERVER.broken(
+        f"what answers at {way.url} is no Fieldsync server (status {answer.status})",
+        "check the address with your operator",
+    )
 
 
 def _check_clock(answer: Answer) -> Finding:

@@ -3,7 +3,7 @@
     session   who is logged in, and requests in their name
     local     reading and editing rows          issues   settling refused mutations
     push      outbox -> server                  pull     server -> replica
-    login     where the tokens are kept         carry    unsent work -> file -> another store
+    login     where the tokens are kept         carry    unsent work -> file -> `takeover`
     listen    pokes -> bell                     rounds   one sync, and the life of a client that
                                                          syncs by itself: `machine`, carried out
 
@@ -37,8 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from pathlib import Path
 
-    from fieldsync.engine.carry import CarryReport
-    from fieldsync.engine.report import SyncReport
+    from fieldsync.engine.report import CarryReport, SyncReport
     from fieldsync.engine.rounds import Told
     from fieldsync.engine.settings import Settings
     from fieldsync.steps import Steps

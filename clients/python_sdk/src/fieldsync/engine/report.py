@@ -1,4 +1,4 @@
-"""Report: what one sync did, and how a store stands."""
+"""Report: what one sync did, what was carried in a file, and how a store stands."""
 
 from __future__ import annotations
 
@@ -23,6 +23,18 @@ class SyncReport:
     merged: int = 0
     conflicts: int = 0
     issues: int = 0  # new ones
+
+
+@dataclass(slots=True, kw_only=True)
+class CarryReport:
+    """What was carried: into a file, or out of it. Counts are mutations, but for `issues`."""
+
+    sent: int = 0  # in batches that keep their key and bytes
+    pending: int = 0  # edits that are in no batch; imported, also what was acked and not seen
+    acked_unseen: int = 0  # in a file only
+    issues: int = 0
+    clashes: int = 0  # imported as an issue, since the row has other unsent work here
+    known: int = 0  # here before, or shown by the server: left out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

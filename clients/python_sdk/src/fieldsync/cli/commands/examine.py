@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import typer
 from rich.text import Text
 
@@ -40,4 +42,4 @@ def _line(finding: Finding) -> Text:
     return line
 
 
-COMMANDS = {"doctor": doctor}
+COMMANDS: dict[str, Callable[..., None]] = {"doctor": doctor}

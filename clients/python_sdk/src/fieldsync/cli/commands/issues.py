@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -153,4 +154,9 @@ def _settled(run: Run, issue: Issue, row_id: str | None) -> None:
     )
 
 
-COMMANDS = {"issues": issues, "resolve": resolve, "retry": retry, "discard": discard}
+COMMANDS: dict[str, Callable[..., None]] = {
+    "issues": issues,
+    "resolve": resolve,
+    "retry": retry,
+    "discard": discard,
+}

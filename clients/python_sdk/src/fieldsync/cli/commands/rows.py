@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -122,4 +123,10 @@ def rm(ctx: typer.Context, collection: Collection, row_id: RowId, as_json: AsJso
         run.output.show({"collection": collection, "id": row_id}, f"{row_id} is deleted.")
 
 
-COMMANDS = {"ls": ls, "show": show, "new": new, "edit": edit, "rm": rm}
+COMMANDS: dict[str, Callable[..., None]] = {
+    "ls": ls,
+    "show": show,
+    "new": new,
+    "edit": edit,
+    "rm": rm,
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -124,4 +125,10 @@ def _tell(report: SyncReport, now: Status) -> list[RenderableType]:
     return [make_facts(facts)]
 
 
-COMMANDS = {"login": login, "logout": logout, "sync": sync, "watch": watch, "status": status}
+COMMANDS: dict[str, Callable[..., None]] = {
+    "login": login,
+    "logout": logout,
+    "sync": sync,
+    "watch": watch,
+    "status": status,
+}

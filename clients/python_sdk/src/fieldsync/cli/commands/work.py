@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,7 @@ from fieldsync.cli.run import running
 
 if TYPE_CHECKING:
     from fieldsync.cli.run import Run
-    from fieldsync.engine.carry import CarryReport
+    from fieldsync.engine.report import CarryReport
 
 PassphraseStdin = Annotated[
     bool, typer.Option("--passphrase-stdin", help="Read the passphrase from standard input.")
@@ -50,7 +51,7 @@ def import_work(
 ) -> None:
     """Take over unsent work from a file. Safe to repeat.
 
-    Log in first, as the user whose work it is; a sync before it spares the server what it has seen.
+    Log in first, as the user whose work it is; after a sync less of it is left to send.
     """
     with running(ctx, as_json=as_json) as run, run.client() as client:
         passphrase = ask_secret("Passphrase", from_stdin=passphrase_stdin)
@@ -74,4 +75,4 @@ def _tell(run: Run, report: CarryReport, file: Path) -> None:
     run.output.show(to_document(report, file=str(file)), make_facts(told))
 
 
-COMMANDS = {"export": export_work, "import": import_work}
+COMMANDS: dict[str, Callable[..., None]] = {"export": export_work, "import": import_work}
