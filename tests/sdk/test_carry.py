@@ -114,9 +114,7 @@ def test_restored_phone_gets_its_batch_back_and_the_server_answers_it_again(
     assert server.live("work_orders")["w1"]["title"] == "Theirs"
 
 
-def test_importing_twice_changes_nothing(
-    phone: Any, second: Any, server: Any, file: Path
-) -> None:
+def test_importing_twice_changes_nothing(phone: Any, second: Any, server: Any, file: Path) -> None:
     """The same file at once, after its work was sent, and after its issues were settled."""
     phone["work_orders"].create({"title": "BAD"}, id="refused")
     phone.sync()
@@ -287,7 +285,8 @@ def test_other_fields_of_a_row_edited_on_both_devices_go_together(
 
 
 @pytest.mark.parametrize(
-    ("keep", "title"), [("mine", "old device"), ("theirs", "new device"), ("nothing", "new device")]
+    ("keep", "title"),
+    [("mine", "old device"), ("theirs", "new device"), ("nothing", "new device")],
 )
 def test_same_field_edited_on_both_devices_is_a_question(
     phone: Any, second: Any, server: Any, file: Path, keep: str, title: str
@@ -315,7 +314,7 @@ def test_same_field_edited_on_both_devices_is_a_question(
 def test_edit_chosen_over_a_deletion_that_waits_undoes_the_deletion(
     phone: Any, second: Any, server: Any, file: Path
 ) -> None:
-    """"Mine" means that the row is to live."""
+    """ "Mine" means that the row is to live."""
     phone["work_orders"].create(ORDER, id="w1")
     phone.sync()
     second.sync()
@@ -382,9 +381,7 @@ def test_work_of_somebody_else_is_not_taken(
     assert tom.client.status().pending == 0
 
 
-def test_nobodys_store_neither_gives_nor_takes(
-    phone: Any, new_phone: Any, file: Path
-) -> None:
+def test_nobodys_store_neither_gives_nor_takes(phone: Any, new_phone: Any, file: Path) -> None:
     """Work belongs to a user."""
     nobody = new_phone(None)
     phone.client.export_work(file, WORDS)

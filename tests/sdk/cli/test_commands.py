@@ -81,7 +81,9 @@ def test_another_user_cannot_take_over_unsent_work(term: Any, url: str) -> None:
 # --- rows ----------------------------------------------------------------------------------
 
 
-def test_row_is_made_edited_shown_listed_and_deleted_without_a_link(term: Any, server: Any) -> None:
+def test_row_is_made_edited_shown_listed_and_deleted_without_a_link(
+    term: Any, server: Any
+) -> None:
     """All of it is on the disk when the command returns."""
     made = term.json("new", "work_orders", "title=Pump 3", "priority=2", 'tasks=[{"id": "t1"}]')
     assert made["data"] == {"title": "Pump 3", "priority": 2, "tasks": [{"id": "t1"}]}

@@ -8,6 +8,8 @@ from fieldsync.doctor.finding import Area, Check, Finding
 from fieldsync.doctor.link import LIMITS
 from fieldsync.errors import AuthRequired, FieldsyncError, TransportFailure, UpgradeRequired
 
+from fieldsync.transport import NOT_FOUND
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -45,5 +47,7 @@ def check_account(ask: Callable[[Request], Answer]) -> Finding:
     except TransportFailure as error:
         return LINK.broken(f"the talk broke off: {error}", "try again")
     except FieldsyncError as error:
+        if error.status == NOT_FOUND:
+            return LOGIN.ok("the server takes it")  # and does not know what was asked for
         return SERVER.broken(f"the server has a fault: {error}", "tell its operator")
     return LOGIN.ok("the server takes it")

@@ -14,7 +14,7 @@ import msgspec
 
 from fieldsync.doctor.finding import Area, Check, Finding
 from fieldsync.errors import FieldsyncError
-from fieldsync.transport import GONE, Request
+from fieldsync.transport import GONE, NOT_FOUND, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -55,6 +55,8 @@ def check_replica(store: Store, ask: Callable[[Request], Answer]) -> Finding:
             return REPLICA.warning("the server wants everything to be pulled afresh", SYNC)
         digest = _DIGEST.decode(answer.body)
     except (FieldsyncError, msgspec.MsgspecError) as error:
+        if getattr(error, "status", None) == NOT_FOUND:
+            return REPLICA.ok("the server has no sums to compare with")
         return REPLICA.warning(f"could not be compared ({error})", "try again")
     if digest.behind:
         return REPLICA.warning("the server has news: pull first, then compare", SYNC)
