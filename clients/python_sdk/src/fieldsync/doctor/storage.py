@@ -36,7 +36,12 @@ SALVAGE = (
 
 def check_storage(path: Path, *, free_bytes_min: int = FREE_BYTES_MIN) -> Iterator[Finding]:
     """What is to be said of the file at `path`; ends at what makes the rest pointless."""
-    if not path.is_file():
+    try:
+        is_there = path.is_file()
+    except PermissionError:
+        yield FILE.broken(f"this user may not look at {path}", _give(path.parent))
+        return
+    if not is_there:
         yield FILE.broken(
             f"there is no store at {path}", "log in, which makes one, or name it with --store"
         )
@@ -117,12 +122,16 @@ def _say(error: sqlite3.Error, path: Path) -> Finding:
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_CANTOPEN:
             return LOCK.broken(
                 f"this user may not write to it ({error})",
-                f"run as its owner, or give it to you: chown $USER {path}",
+                _give(path),
             )
         case sqlite3.SQLITE_FULL | sqlite3.SQLITE_IOERR:
             return SPACE.broken(f"the disk fails or is full ({error})", "free some space")
         case _:
             return CONTENT.broken(f"the file is damaged ({error})", SALVAGE)
+
+
+def _give(path: Path) -> str:
+    return f"run as its owner, or make it yours: chown $USER {path}"
 
 
 def _check_space(path: Path, free_bytes_min: int) -> Finding:
