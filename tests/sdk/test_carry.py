@@ -314,7 +314,7 @@ def test_same_field_edited_on_both_devices_is_a_question(
 def test_edit_chosen_over_a_deletion_that_waits_undoes_the_deletion(
     phone: Any, second: Any, server: Any, file: Path
 ) -> None:
-    """ "Mine" means that the row is to live."""
+    """To keep "mine" means that the row is to live."""
     phone["work_orders"].create(ORDER, id="w1")
     phone.sync()
     second.sync()

@@ -369,7 +369,7 @@ def test_9_store_that_belongs_to_another_user(
 
 def test_10_store_that_another_process_holds(synced: Any) -> None:
     """A program hangs with the store open."""
-    with subprocess.Popen(
+    with subprocess.Popen(  # noqa: S603  # our own command
         [sys.executable, "-c", HOLD, str(synced.store)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -19,7 +19,7 @@ import typer
 
 from fieldsync.cli.exits import Exit, Refusal, code_of, exit_of, remedy_of
 from fieldsync.cli.output import Output
-from fieldsync.client import Client, __version__
+from fieldsync.client import POLL_S, Client, __version__
 from fieldsync.errors import FieldsyncError
 from fieldsync.retry import RetryPolicy
 
@@ -67,7 +67,9 @@ class Run:
         self.exit_code = Exit.OK
 
     @contextmanager
-    def client(self, *, is_new: bool = False, wait_s: float = WAIT_S) -> Iterator[Client]:
+    def client(
+        self, *, is_new: bool = False, wait_s: float = WAIT_S, poll_s: float = POLL_S
+    ) -> Iterator[Client]:
         """The client of the store, which must be there unless `is_new`. Raises: Refusal."""
         path = self.place.store
         if is_new:
@@ -79,14 +81,14 @@ class Run:
                 f"there is no store at {path}",
                 "fieldsync --url https://your.server login NAME makes one",
             )
-        policy = RetryPolicy(wait_s_max=wait_s)
         with Client(
             self.place.url,
             store=path,
             platform=PLATFORM,
             app_version=__version__,
             tokens=self.place.tokens,
-            retry=policy,
+            retry=RetryPolicy(wait_s_max=wait_s),
+            poll_s=poll_s,
         ) as client:
             yield client
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from fieldsync.doctor.finding import Area, Check, Finding
 from fieldsync.doctor.link import LIMITS
 from fieldsync.errors import AuthRequired, FieldsyncError, TransportFailure, UpgradeRequired
-
 from fieldsync.transport import NOT_FOUND
 
 if TYPE_CHECKING:

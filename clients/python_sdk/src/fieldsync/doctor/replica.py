@@ -49,15 +49,9 @@ def check_replica(store: Store, ask: Callable[[Request], Answer]) -> Finding:
     cursor = store.get_meta("cursor")
     if cursor is None or store.get_meta("is_fresh"):
         return REPLICA.warning("not everything was pulled yet", "fieldsync sync")
-    try:
-        answer = ask(Request(method="GET", path="sync/digest", params={"cursor": cursor}))
-        if answer.status == GONE:
-            return REPLICA.warning("the server wants everything to be pulled afresh", SYNC)
-        digest = _DIGEST.decode(answer.body)
-    except (FieldsyncError, msgspec.MsgspecError) as error:
-        if getattr(error, "status", None) == NOT_FOUND:
-            return REPLICA.ok("the server has no sums to compare with")
-        return REPLICA.warning(f"could not be compared ({error})", "try again")
+    digest = _ask_digest(cursor, ask)
+    if isinstance(digest, Finding):
+        return digest
     if digest.behind:
         return REPLICA.warning("the server has news: pull first, then compare", SYNC)
     theirs = {
@@ -73,6 +67,18 @@ def check_replica(store: Store, ask: Callable[[Request], Answer]) -> Finding:
             "log in with another --store, and fieldsync import FILE there",
         )
     return REPLICA.ok(f"{store.count_rows():,} rows, equal to the server's")
+
+
+def _ask_digest(cursor: str, ask: Callable[[Request], Answer]) -> _Digest | Finding:
+    try:
+        answer = ask(Request(method="GET", path="sync/digest", params={"cursor": cursor}))
+        if answer.status == GONE:
+            return REPLICA.warning("the server wants everything to be pulled afresh", SYNC)
+        return _DIGEST.decode(answer.body)
+    except (FieldsyncError, msgspec.MsgspecError) as error:
+        if getattr(error, "status", None) == NOT_FOUND:
+            return REPLICA.ok("the server has no sums to compare with")
+        return REPLICA.warning(f"could not be compared ({error})", "try again")
 
 
 def _sum(rows: Iterable[ServerRow]) -> Sums:

@@ -13,6 +13,7 @@ from fieldsync.cli.options import WAIT_S, AsJson, Wait, ask_secret
 from fieldsync.cli.output import make_facts, to_document
 from fieldsync.cli.run import running
 from fieldsync.cli.watch import watch as watch_client
+from fieldsync.client import POLL_S
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -68,9 +69,18 @@ def sync(ctx: typer.Context, wait: Wait = WAIT_S, as_json: AsJson = False) -> No
         _note_issues(run, now)
 
 
-def watch(ctx: typer.Context, as_json: AsJson = False) -> None:
-    """Sync whenever there is something to, until Ctrl-C. With --json, a line for each round."""
-    with running(ctx, as_json=as_json) as run, run.client() as client:
+def watch(
+    ctx: typer.Context,
+    every: Annotated[
+        float, typer.Option(min=0.1, help="Seconds between two looks where nothing happens.")
+    ] = POLL_S,
+    as_json: AsJson = False,
+) -> None:
+    """Sync whenever there is something to, until Ctrl-C.
+
+    With --json it writes one document a line, one for each round.
+    """
+    with running(ctx, as_json=as_json) as run, run.client(poll_s=every) as client:
         watch_client(client, run.output)
         _note_issues(run, client.status())
 
