@@ -25,14 +25,11 @@ def start(term: Any) -> Iterator[Any]:
     """Start a command in a process of its own."""
     started: list[subprocess.Popen[str]] = []
 
-    def begin(*words: str) -> subprocess.Popen[str]:
+    def begin(*words: str, **environ: str) -> subprocess.Popen[str]:
+        given = {"FIELDSYNC_STORE": str(term.store), "PYTHONPATH": os.pathsep.join(sys.path)}
         process = subprocess.Popen(  # noqa: S603  # our own command
             [*COMMAND, *words],
-            env={
-                **os.environ,
-                "FIELDSYNC_STORE": str(term.store),
-                "PYTHONPATH": ":".join(sys.path),
-            },
+            env={**os.environ, **given, **environ},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
