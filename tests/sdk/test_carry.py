@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ def test_broken_tablet_goes_on_where_its_owner_logs_in_next(
     phone["work_orders"].create({"title": "BAD"}, id="refused")
     phone.sync()
     phone["work_orders"].create(ORDER, id="sent")
+    phone["work_orders"].create(ORDER, id="also sent")
     lose_answers(server, phone)
     phone["work_orders"].create(ORDER, id="pending")
 
@@ -55,10 +57,10 @@ def test_broken_tablet_goes_on_where_its_owner_logs_in_next(
     imported = second.client.import_work(file, WORDS)
     second.sync()
 
-    assert counts(exported) == counts(imported) == {"sent": 1, "pending": 1, "issues": 1}
-    assert server.live("work_orders").keys() == {"sent", "pending"}
+    assert counts(exported) == counts(imported) == {"sent": 2, "pending": 1, "issues": 1}
     assert [(op, row) for _, _, op, row in server.applied] == [
         ("create", "sent"),
+        ("create", "also sent"),
         ("create", "pending"),
     ]
     (issue,) = second.client.issues()
@@ -216,6 +218,48 @@ def test_edit_behind_a_batch_that_arrived_is_no_conflict(
     assert server.live("inspections")["i1"]["status"] == "done"
 
 
+def test_edit_that_takes_back_what_is_on_its_way_is_not_taken_for_done(
+    phone: Any, second: Any, server: Any, file: Path
+) -> None:
+    """The row is as the last edit wants it only until the one before arrives."""
+    phone["work_orders"].create(ORDER, id="w1")
+    phone.sync()
+    second.sync()
+    phone["work_orders"].update("w1", {"priority": 1})
+    server.faults.extend([Fault.CUT_BEFORE] * 6)
+    with pytest.raises(fieldsync.Unreachable):
+        phone.sync()
+    phone["work_orders"].update("w1", {"priority": ORDER["priority"]})
+    phone.client.export_work(file, WORDS)
+
+    second.client.import_work(file, WORDS)
+    second.sync()
+
+    assert server.live("work_orders")["w1"]["priority"] == ORDER["priority"]
+
+
+def test_store_from_a_backup_takes_the_rest_of_its_own_work(
+    phone: Any, new_phone: Any, server: Any, file: Path
+) -> None:
+    """The batch was on its way when the backup was made; later edits of its row stand behind it."""
+    phone["work_orders"].create(ORDER, id="w1")
+    lose_answers(server, phone)
+    old = new_phone(None)
+    phone.client._engine._store.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    old.client.close()
+    shutil.copy(phone.path, old.path)
+    old.client = old._start()
+    phone["work_orders"].update("w1", {"title": "later"})
+    phone.client.export_work(file, WORDS)
+
+    report = old.client.import_work(file, WORDS)
+    old.sync()
+
+    assert counts(report) == {"known": 1, "pending": 1}
+    assert old.client.issues() == []
+    assert server.live("work_orders")["w1"]["title"] == "later"
+
+
 def test_row_made_and_deleted_around_a_lost_answer_stays_deleted(
     phone: Any, second: Any, server: Any, file: Path
 ) -> None:
@@ -264,6 +308,37 @@ def test_what_was_acked_and_seen_is_not_sent_again(
     second.sync()
 
     assert counts(second.client.import_work(file, WORDS)) == {"known": 1}
+
+
+def test_what_was_acked_and_seen_is_done_also_if_others_went_on(
+    phone: Any, second: Any, server: Any, file: Path
+) -> None:
+    """The row is not any more what the edit made of it, and that is no conflict."""
+    phone["work_orders"].create(ORDER, id="w1")
+    phone.push()
+    phone.client.export_work(file, WORDS)
+    server.edit("work_orders", "w1", title="theirs")
+    second.sync()
+
+    assert counts(second.client.import_work(file, WORDS)) == {"known": 1}
+    second.sync()
+
+    assert second.client.issues() == []
+
+
+def test_row_acked_and_deleted_again_is_deleted(
+    phone: Any, second: Any, server: Any, file: Path
+) -> None:
+    """The server has it: to make and delete it was not to do nothing."""
+    phone["work_orders"].create(ORDER, id="w1")
+    phone.push()
+    phone["work_orders"].delete("w1")
+    phone.client.export_work(file, WORDS)
+
+    second.client.import_work(file, WORDS)
+    second.sync()
+
+    assert server.live("work_orders") == {}
 
 
 def test_other_fields_of_a_row_edited_on_both_devices_go_together(
@@ -445,7 +520,10 @@ def test_file_is_its_owners_and_whole(phone: Any, file: Path) -> None:
     phone.client.export_work(file, WORDS)
 
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert {path.name for path in file.parent.glob("*work*")} == {file.name}
+    (folder := file.with_name("folder.work")).mkdir()
+    with pytest.raises(OSError, match="irectory"):
+        phone.client.export_work(folder, WORDS)
+    assert {path.name for path in file.parent.glob("*work*")} == {file.name, folder.name}
     with pytest.raises(FileNotFoundError):
         phone.client.export_work(file.parent / "nowhere" / "x", WORDS)
 
