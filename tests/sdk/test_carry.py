@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -499,9 +502,9 @@ def test_wrong_passphrase_is_noticed(phone: Any, second: Any, file: Path) -> Non
 
 def test_passphrase_is_the_same_however_it_is_typed(phone: Any, file: Path) -> None:
     """One keyboard composes an accent, another sends it by itself."""
-    phone.client.export_work(file, "caf\u00e9")
+    phone.client.export_work(file, "\u00e9t\u00e9")
 
-    phone.client.import_work(file, "cafe\u0301")
+    phone.client.import_work(file, "e\u0301te\u0301")
 
 
 def test_file_of_a_later_version_asks_for_an_update(phone: Any, file: Path) -> None:
@@ -534,3 +537,19 @@ def test_guess_at_the_passphrase_is_dear(monkeypatch: pytest.MonkeyPatch) -> Non
 
     cost = workfile.SCRYPT["n"] * workfile.SCRYPT["r"] * workfile.SCRYPT["p"]
     assert cost >= 2**15 * 8 * 3
+
+
+def test_who_never_exports_does_not_wait_for_what_signs() -> None:
+    """The SDK is imported in a moment, on slow devices too."""
+    code = "import sys, fieldsync; print(sorted(sys.modules))"
+    told = subprocess.run(  # noqa: S603  # our own program
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+
+    for name in ("fieldsync.workfile", "fieldsync.cli", "fieldsync.doctor", "typer", "keyring"):
+        assert f"'{name}'" not in told.stdout

@@ -95,12 +95,12 @@ def test_file_can_be_checked_as_the_page_says(term: Any, tmp_path: Path) -> None
     """By whoever reads it with another program."""
     term("new", "notes", "text=rust", "--id", "n1")
     file = tmp_path / "work"
-    term("export", str(file), "--passphrase-stdin", stdin="caf\u00e9\n")
+    term("export", str(file), "--passphrase-stdin", stdin="\u00e9t\u00e9\n")
 
     head, work_line, signature, rest = file.read_text().split("\n")
     salt = bytes.fromhex(json.loads(head)["salt"])
     key = hashlib.scrypt(
-        "caf\u00e9".encode(), salt=salt, n=32_768, r=8, p=3, maxmem=2**26, dklen=32
+        "\u00e9t\u00e9".encode(), salt=salt, n=32_768, r=8, p=3, maxmem=2**26, dklen=32
     )
     signed = f"{head}\n{work_line}\n".encode()
     assert hmac.new(key, signed, hashlib.sha256).hexdigest() == signature

@@ -18,7 +18,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from fieldsync.bell import Bell
-from fieldsync.engine.carry import Carry
 from fieldsync.engine.issues import Issues
 from fieldsync.engine.listen import Listener
 from fieldsync.engine.local import Local
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from pathlib import Path
 
+    from fieldsync.engine.carry import Carry
     from fieldsync.engine.report import CarryReport, SyncReport
     from fieldsync.engine.rounds import Told
     from fieldsync.engine.settings import Settings
@@ -63,7 +63,6 @@ class Engine:
             on_edit=lambda: self.bell.ring(Event.EDITED),
         )
         self.issues = Issues(self.local)
-        self._carry = Carry(self.local, now=settings.now)
         self._keeper = LoginKeeper(self._store, tokens)
         self._session = Session(self.local, self.bell, self._keeper)
         push = Push(self.local, self._session, rows_max=settings.push_rows_max)
@@ -114,13 +113,18 @@ class Engine:
 
     def export_work(self, path: Path, passphrase: str) -> CarryReport:
         """Unsent work into a file; it stays here as well."""
-        return self._carry.export(path, passphrase)
+        return self._carry().export(path, passphrase)
 
     def import_work(self, path: Path, passphrase: str) -> CarryReport:
         """Unsent work out of a file."""
-        report = self._carry.take(path, passphrase)
+        report = self._carry().take(path, passphrase)
         self.bell.ring(Event.EDITED)
         return report
+
+    def _carry(self) -> Carry:
+        from fieldsync.engine.carry import Carry  # its cryptography is slow to import, and rare
+
+        return Carry(self.local, now=self._settings.now)
 
     def status(self) -> Status:
         """How the store stands."""
