@@ -3,7 +3,9 @@
     server = FakeServer()
     client = Client("http://server", store=..., http=server.client())
     server.faults.append(Fault.LOST_ANSWER)      the next request meets it
-    server.hide, edit, delete, restore, prune    what operators and dispatchers do
+    with server.offline(): ...                   no request arrives
+    server.create, edit, delete, hide            what others do meanwhile
+    server.backup, restore, prune                what operators do
 
 It keeps a log of everything it ever applied, so that a test can say "nothing twice, nothing lost".
 """
@@ -13,23 +15,34 @@ from __future__ import annotations
 import copy
 import json
 from collections import deque
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 
 from fieldsync.testing.answers import HTML, answer, problem
 from fieldsync.testing.faults import Fault
-from fieldsync.testing.rows import Rows, State
+from fieldsync.testing.rows import MERGING, PARENTS, Rows, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
 
 class FakeServer(Rows):
-    """The server; `handle` is the whole network."""
+    """The server of one tenant; `handle` is the whole network.
 
-    def __init__(self) -> None:
-        super().__init__()
+    `users` maps names to ids, all have one `password`, and all see every row that is not hidden.
+    `seen` has (method, path, body, headers) of each request that arrived, `applied` (device, key,
+    operation, row id) of each mutation that was carried out.
+    """
+
+    def __init__(
+        self,
+        *,
+        merging: Collection[str] = MERGING,
+        parents: Mapping[str, tuple[str, str]] = PARENTS,
+    ) -> None:
+        super().__init__(merging=merging, parents=parents)
         self.epoch = 1
         self.floor = 0
         self.users = {"tess": "user-1", "tom": "user-2"}
@@ -38,6 +51,7 @@ class FakeServer(Rows):
         self.bytes_max = 10**9
         self.faults: deque[Fault | None] = deque()  # None: that request goes well
         self.seen: list[tuple[str, str, bytes, dict[str, str]]] = []
+        self._is_offline = False
         self.before_answer: Callable[[str], None] = _do_nothing
         self.gone_code: str | None = None  # answers the next pull with this 410
         self.refuses_refresh = False
@@ -55,8 +69,19 @@ class FakeServer(Rows):
 
     # the edge
 
+    @contextmanager
+    def offline(self) -> Iterator[None]:
+        """No request arrives while the block lasts."""
+        self._is_offline = True
+        try:
+            yield
+        finally:
+            self._is_offline = False
+
     def handle(self, request: httpx2.Request) -> httpx2.Response:
         """One request through the network, with its fault."""
+        if self._is_offline:
+            raise httpx2.ConnectError("no network", request=request)
         path = request.url.path.removeprefix("/api/v1/")
         body = request.content
         self.seen.append((request.method, path, body, dict(request.headers)))
