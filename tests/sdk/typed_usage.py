@@ -1,0 +1,105 @@
+"""How an app uses the SDK, for the type checkers: mypy and pyright, both strict. It never runs.
+
+`assert_type` fails where a type got lost or wider, an unused `type: ignore` where a mistake is no
+longer found.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, assert_type
+
+import fieldsync
+from fieldsync.testing import Clock, FakeServer, Fault, refusal
+
+
+def use(client: fieldsync.Client) -> None:
+    """Calls of a blocking client, and what they give."""
+    client.login("tess", "secret")
+    report = client.sync()
+    assert_type(report, fieldsync.SyncReport)
+    assert_type(report.outcomes, Counter[str])
+    assert_type(client.status(), fieldsync.Status)
+    assert_type(client.status().user, str | None)
+    client.run_forever(told)
+    client.run_forever()
+
+
+def told(report: fieldsync.SyncReport, error: fieldsync.FieldsyncError | None) -> None:
+    """What a client that syncs by itself tells."""
+    if error is not None:
+        assert_type(error.error_class, fieldsync.ErrorClass)
+        assert_type(error.retry_after_s, float | None)
+
+
+def edit(client: fieldsync.Client) -> None:
+    """Rows."""
+    orders = client.collection("work_orders")
+    assert_type(orders, fieldsync.Collection)
+    with client.group("visit-17"):
+        row_id = orders.create({"title": "Pump"}, id="w1")
+    assert_type(row_id, str)
+    orders.update(row_id, {"priority": 1})
+    row = orders.get(row_id)
+    assert_type(row, fieldsync.Row | None)
+    if row is not None:
+        assert_type(row.data, dict[str, Any])
+        assert_type(row.version, int | None)
+    assert_type(orders.query(title="Pump"), list[fieldsync.Row])
+    orders.delete(row_id)
+
+
+def settle(client: fieldsync.Client | fieldsync.AsyncClient) -> None:
+    """Issues, of either client."""
+    for issue in client.issues():
+        assert_type(issue, fieldsync.Issue)
+        assert_type(issue.mine, dict[str, Any])
+        assert_type(issue.theirs, dict[str, Any] | None)
+        assert_type(issue.created_at, datetime)
+        assert_type(issue.error_class, fieldsync.ErrorClass)
+        assert_type(issue.resolve("mine"), str | None)
+        issue.resolve({"title": "Pump"})
+        issue.retry()
+        issue.discard()
+
+
+async def use_async(client: fieldsync.AsyncClient) -> None:
+    """The same on an event loop."""
+    await client.login("tess", "secret")
+    assert_type(await client.sync(), fieldsync.SyncReport)
+    task = asyncio.create_task(client.run_forever(told))
+    client.sync_soon()
+    client.stop()
+    await task
+
+
+def mistakes(client: fieldsync.Client) -> None:
+    """What a checker has to find; each comment is wrong if it does not."""
+    client.collection("notes").create("text")  # type: ignore[arg-type]
+    client.issues()[0].resolve("ours")  # type: ignore[arg-type]
+    client.run_forever(print("told"))  # type: ignore[func-returns-value]
+    client.status().pending = 0  # type: ignore[misc]
+    fieldsync.Client("http://server")  # type: ignore[call-arg]
+    fieldsync.Client("http://server", store="a.db", timeout=3)  # type: ignore[call-arg]
+
+
+def test(folder: Path) -> None:
+    """An app's test."""
+    server, clock = FakeServer(merging={"notes"}, parents={}), Clock(datetime(2026, 1, 1, tzinfo=UTC))
+    with fieldsync.Client(
+        "http://server",
+        store=folder / "a.db",
+        http=server.client(),
+        retry=fieldsync.RetryPolicy(attempts_max=2),
+        sleep=clock.sleep,
+        now=clock.now,
+    ) as client:
+        assert_type(client, fieldsync.Client)
+    server.faults.extend([Fault.BUSY, None])
+    server.judge = lambda mutation: refusal("forbidden", "role") if mutation else None
+    assert_type(server.live("notes"), dict[str, dict[str, Any]])
+    with server.offline():
+        server.edit("notes", "n1", text="x")
