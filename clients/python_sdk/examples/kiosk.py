@@ -6,8 +6,8 @@ A scan is a line: `WO-000123 fuse-3a 2`. It is on the disk before the next one i
 when there is a network; nobody attends it. It may be switched off at any time.
 
 Exit status, for whatever starts it again: 0 stopped by a signal · 2 wrong command line · 3 the
-login is refused, a person must look · 4 the server wants a newer program · 5 no network at the
-very first start, try again later.
+login is refused, a person must look · 4 the server wants a newer program · 5 no network to log
+in with, try again later.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 STOPPED, LOGIN_REFUSED, TOO_OLD, NO_NETWORK = 0, 3, 4, 5
+FEW_TRIES = fieldsync.RetryPolicy(attempts_max=3)  # `run_forever` tries again, later each time
 log = logging.getLogger("kiosk")
 
 
@@ -36,7 +37,6 @@ class Kiosk:
         self._client = client
         self._username = username
         self._password = password
-        self._status = STOPPED
 
     def run(self, scans: Iterable[str]) -> int:
         """Record scans and sync until a signal comes; the exit status."""
@@ -47,13 +47,11 @@ class Kiosk:
             self._client.run_forever(self._told)
         except KeyboardInterrupt:
             log.info("stopped with %d rows unsent", self._client.status().pending)
-        except fieldsync.AuthRequired as error:
-            log.error("login refused: %s", error)  # noqa: TRY400  # the reason says it all
-            return LOGIN_REFUSED
-        except fieldsync.Unreachable as error:
-            log.warning("no network for the first start: %s", error)
-            return NO_NETWORK
-        return self._status
+            return STOPPED
+        except fieldsync.FieldsyncError as error:
+            log.warning("ended: %s", error)
+            return exit_status(error)
+        return STOPPED
 
     def _log_in(self) -> None:
         self._client.login(self._username, self._password)
@@ -80,16 +78,23 @@ class Kiosk:
         for issue in self._client.issues():
             log.warning("refused, the office must look: %s %s", issue, issue.mine)
         match error:
-            case None:
-                pass
             case fieldsync.AuthRequired():
-                self._log_in()  # the session was too long ago; it may end this, with its reason
+                self._log_in()  # the session was too long ago; if that is refused, it ends this
             case fieldsync.UpgradeRequired():
-                log.error("%s", error)
-                self._status = TOO_OLD
-                self._client.stop()
-            case _:
+                raise error  # waiting does not help
+            case fieldsync.FieldsyncError():
                 log.info("%s; unsent: %d", error, self._client.status().pending)
+
+
+def exit_status(error: fieldsync.FieldsyncError) -> int:
+    """What a supervisor has to know of an error that ended it."""
+    match error:
+        case fieldsync.AuthRequired():
+            return LOGIN_REFUSED
+        case fieldsync.UpgradeRequired():
+            return TOO_OLD
+        case _:
+            return NO_NETWORK
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -105,7 +110,9 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     password = os.environ.get("FIELDSYNC_PASSWORD", "")
-    with fieldsync.Client(options.url, store=options.store, platform="kiosk") as client:
+    with fieldsync.Client(
+        options.url, store=options.store, platform="kiosk", retry=FEW_TRIES
+    ) as client:
         return Kiosk(client, options.user, password).run(sys.stdin)
 
 
