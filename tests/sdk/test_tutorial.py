@@ -52,7 +52,7 @@ def test_works_as_written(served: str, tmp_path: Path) -> None:
     folder.mkdir()
     steps = read_page(PAGE, {URL: served})
 
-    environ = {"FIELDSYNC": str(ROOT), "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PYTHONPATH": ""}
+    environ = {"FIELDSYNC": str(ROOT), "PIP_QUIET": "2", "PYTHONPATH": ""}
     walk(steps, folder, environ)
 
     assert len([step for step in steps if isinstance(step, File)]) >= 6

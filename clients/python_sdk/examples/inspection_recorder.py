@@ -43,8 +43,7 @@ def sync(client: fieldsync.Client) -> None:
         report = client.sync()
         print(f"Sent {report.pushed}, received {report.pulled}.")
     except fieldsync.Unreachable:
-        status = client.status()
-        print(f"No network. {status.pending + status.sent} unsent; they are kept.")
+        print(f"No network. {client.status().unsent} unsent; they are kept.")
     except fieldsync.AuthRequired:
         print("Your login is over; start again to log in. Nothing is lost.")
 
@@ -73,6 +72,8 @@ def answer_to(issue: fieldsync.Issue, answer: str) -> None:
             issue.resolve("theirs")
         case "d":
             issue.discard()
+        case _:
+            print("Later, then.")
 
 
 def choose_asset(client: fieldsync.Client) -> fieldsync.Row | None:

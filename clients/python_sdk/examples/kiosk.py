@@ -46,7 +46,7 @@ class Kiosk:
             threading.Thread(target=self._read, args=(scans,), daemon=True).start()
             self._client.run_forever(self._told)
         except KeyboardInterrupt:
-            log.info("stopped with %d rows unsent", self._client.status().pending)
+            log.info("stopped with %d rows unsent", self._client.status().unsent)
             return STOPPED
         except fieldsync.FieldsyncError as error:
             log.warning("ended: %s", error)
@@ -82,8 +82,10 @@ class Kiosk:
                 self._log_in()  # the session was too long ago; if that is refused, it ends this
             case fieldsync.UpgradeRequired():
                 raise error  # waiting does not help
-            case fieldsync.FieldsyncError():
-                log.info("%s; unsent: %d", error, self._client.status().pending)
+            case None:
+                pass
+            case _:
+                log.info("%s; unsent: %d", error, self._client.status().unsent)
 
 
 def exit_status(error: fieldsync.FieldsyncError) -> int:

@@ -56,7 +56,7 @@ class Rows:
         self.merging = merging
         self.parents = parents
         self.judge: Callable[[dict[str, Any]], dict[str, Any] | None] = _refuse_what_is_bad
-        self.state = State()
+        self.state: State = State()
         self.hidden: dict[tuple[str, str, str], int] = {}  # (user, collection, id) -> exit's seq
         self.applied: list[tuple[str, str, str, str]] = []  # (device, key, op, id)
 

@@ -43,9 +43,9 @@ class FakeServer(Rows):
         parents: Mapping[str, tuple[str, str]] = PARENTS,
     ) -> None:
         super().__init__(merging=merging, parents=parents)
-        self.epoch = 1
-        self.floor = 0
-        self.users = {"tess": "user-1", "tom": "user-2"}
+        self.epoch: int = 1
+        self.floor: int = 0
+        self.users: dict[str, str] = {"tess": "user-1", "tom": "user-2"}
         self.password = "fieldsync"  # noqa: S105  # of nobody
         self.rows_max = 1000
         self.bytes_max = 10**9
