@@ -16,6 +16,7 @@ from backend.devstack.server import Server
 from backend.fieldwork.models import Inspection, PartUsed, WorkOrder
 
 EXAMPLES = Path(__file__).parents[2] / "clients/python_sdk/examples"
+PASSWORD = "fieldsync"  # of all demo users
 NOWHERE = "http://127.0.0.1:9"
 Program = subprocess.Popen[str]
 Start = Callable[..., Program]
@@ -26,8 +27,8 @@ def start(seeded: None, tmp_path: Path) -> Iterator[Start]:
     """Start an example: its name and its arguments."""
     programs: list[Program] = []
 
-    def start(name: str, *arguments: str, password: str = "fieldsync") -> Program:
-        program = subprocess.Popen(
+    def start(name: str, *arguments: str, password: str = PASSWORD) -> Program:
+        program = subprocess.Popen(  # noqa: S603  # our own examples
             [sys.executable, "-u", str(EXAMPLES / name), *arguments],
             cwd=tmp_path,
             env={**os.environ, "FIELDSYNC_PASSWORD": password},
@@ -49,11 +50,11 @@ def start(seeded: None, tmp_path: Path) -> Iterator[Start]:
 def wait_for(program: Program, text: str) -> str:
     """Return the next line with `text`."""
     assert program.stdout is not None
-    seen = []
+    seen: list[str] = []
     for line in program.stdout:
         seen.append(line)
         if text in line:
-            return line
+            return seen[-1]
     raise AssertionError(f"{text!r} never came: {seen}")
 
 
@@ -64,9 +65,8 @@ def scan(program: Program, line: str) -> None:
 
 
 def order_of(username: str) -> WorkOrder:
-    order = WorkOrder.objects.filter(assignee_id=User.objects.get(username=username).pk).first()
-    assert order is not None
-    return order
+    user = User.objects.get(username=username)
+    return WorkOrder.objects.filter(assignee_id=user.pk).order_by("number")[0]
 
 
 def test_kiosk_records_what_is_scanned_over_a_kill(start: Start, server: Server) -> None:

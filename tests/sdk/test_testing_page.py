@@ -6,8 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import fieldsync.testing
 from walkthrough import read_page, write_files
+
+import fieldsync.testing
 
 PAGE = Path(__file__).parents[2] / "clients/python_sdk/docs/testing.md"
 TESTS_MIN = 20
@@ -18,7 +19,18 @@ def test_its_tests_pass(tmp_path: Path) -> None:
     write_files(read_page(PAGE, {}), tmp_path)
 
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:django", "-W", "error"],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:randomly",
+            "-p",
+            "no:django",
+            "-W",
+            "error",
+        ],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -88,7 +88,10 @@ def mistakes(client: fieldsync.Client) -> None:
 
 def test(folder: Path) -> None:
     """An app's test."""
-    server, clock = FakeServer(merging={"notes"}, parents={}), Clock(datetime(2026, 1, 1, tzinfo=UTC))
+    server, clock = (
+        FakeServer(merging={"notes"}, parents={}),
+        Clock(datetime(2026, 1, 1, tzinfo=UTC)),
+    )
     with fieldsync.Client(
         "http://server",
         store=folder / "a.db",

@@ -33,6 +33,8 @@ async def main(url: str, store: str, username: str) -> None:
     loop, news = asyncio.get_running_loop(), asyncio.Event()
 
     def told(report: fieldsync.SyncReport, error: fieldsync.FieldsyncError | None) -> None:
+        if error is not None:
+            print(error, file=sys.stderr)
         if report.pulled:  # told in another thread: the store does not work on the loop
             loop.call_soon_threadsafe(news.set)
 

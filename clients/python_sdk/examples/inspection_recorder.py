@@ -58,7 +58,9 @@ def settle(client: fieldsync.Client) -> None:
             theirs = (issue.theirs or {}).get(field)
             print(f"  {field}: mine {issue.mine.get(field)!r}, theirs {theirs!r}")
         try:
-            answer_to(issue, input("Keep [m]ine, [t]heirs, [d]iscard mine, or decide [l]ater? "))
+            answer_to(
+                issue, input("Keep (m) mine or (t) theirs, (d) discard mine, (l) decide later? ")
+            )
         except fieldsync.Unresolvable as error:
             print(error)
 
@@ -81,9 +83,13 @@ def choose_asset(client: fieldsync.Client) -> fieldsync.Row | None:
     sites = {site.id: site.data["name"] for site in client.collection("sites").all()}
     assets = client.collection("assets").all()
     for number, asset in enumerate(assets, start=1):
-        print(f"{number:3} {asset.data['category']} {asset.data['tag']}, {sites[asset.data['site']]}")
+        print(
+            f"{number:3} {asset.data['category']} {asset.data['tag']}, {sites[asset.data['site']]}"
+        )
     chosen = input("Which one (nothing to end)? ")
-    return assets[int(chosen) - 1] if chosen.isdecimal() and 0 < int(chosen) <= len(assets) else None
+    return (
+        assets[int(chosen) - 1] if chosen.isdecimal() and 0 < int(chosen) <= len(assets) else None
+    )
 
 
 def record(client: fieldsync.Client, asset: fieldsync.Row) -> None:

@@ -129,7 +129,7 @@ class Store:
         if str(path) != ":memory:":
             # It will hold tokens and customer data: readable by its owner only.
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        self.connection = sqlite3.connect(
+        self.connection: sqlite3.Connection = sqlite3.connect(
             path, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_S
         )
         self._lock = threading.RLock()

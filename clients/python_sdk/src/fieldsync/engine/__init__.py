@@ -47,14 +47,14 @@ class Engine:
         self._store = Store(path)
         self._outbox = Outbox(self._store.connection)
         self._sync_lock = threading.Lock()
-        self.bell = Bell()
-        self.local = Local(
+        self.bell: Bell = Bell()
+        self.local: Local = Local(
             self._store,
             self._outbox,
             now=settings.now,
             on_edit=lambda: self.bell.ring(Event.EDITED),
         )
-        self.issues = Issues(self.local)
+        self.issues: Issues = Issues(self.local)
         self._session = Session(self.local, self.bell)
         push = Push(self.local, self._session, rows_max=settings.push_rows_max)
         pull = Pull(self.local, self._session)

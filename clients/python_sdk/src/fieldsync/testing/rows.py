@@ -215,7 +215,7 @@ class Rows:
     # what happens in the office
 
     def create(self, collection: str, row_id: str, **fields: Any) -> None:
-        """Somebody else makes a row. Raises: ValueError when its id is taken, or it has no parent."""
+        """Somebody else makes a row. Raises: ValueError: the id is taken, or it has no parent."""
         name = (collection, row_id)
         result = self._create(name, self.state.rows.get(name), fields, "office")
         if result["outcome"] != "created":
@@ -247,7 +247,9 @@ def _refuse_what_is_bad(mutation: dict[str, Any]) -> dict[str, Any] | None:
     """Any field that is "BAD" is not valid."""
     data = mutation.get("data", {})
     bad = next((name for name, value in data.items() if value == "BAD"), None)
-    return None if bad is None else refusal("invalid", "validation_failed", path=bad, detail="Bad.")
+    return (
+        None if bad is None else refusal("invalid", "validation_failed", path=bad, detail="Bad.")
+    )
 
 
 def conflict(row: Row, fields: list[str], base: int | None) -> dict[str, Any]:

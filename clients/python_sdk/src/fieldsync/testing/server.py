@@ -229,7 +229,7 @@ class FakeServer(Rows):
 
     def restore(self, backup: State) -> None:
         """Go back to a backup: what came after it is gone, and the feed has another identity."""
-        self.state = copy.deepcopy(backup)
+        self.state: State = copy.deepcopy(backup)
         self.epoch += 1
 
     def pushes(self) -> list[tuple[str, bytes]]:
