@@ -66,7 +66,8 @@ def scan(program: Program, line: str) -> None:
 
 def order_of(username: str) -> WorkOrder:
     user = User.objects.get(username=username)
-    return WorkOrder.objects.filter(assignee_id=user.pk).order_by("number")[0]
+    order: WorkOrder = WorkOrder.objects.filter(assignee_id=user.pk).order_by("number")[0]
+    return order
 
 
 def test_kiosk_records_what_is_scanned_over_a_kill(start: Start, server: Server) -> None:
