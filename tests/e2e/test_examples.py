@@ -153,9 +153,9 @@ def test_recorder_keeps_an_inspection_until_there_is_a_network(
 
 
 def test_recorder_asks_about_what_was_not_accepted(start: Start, server: Server) -> None:
-    """Later is an answer, too: it asks again at the next start."""
+    """All of it, since a group fell; later is an answer, too: it asks again at the next start."""
     arguments = ("inspection_recorder.py", server.url, "tess.db", "--user", "tess")
-    essay = "x" * 9_999
+    essay = "x" * 1_500  # fits an answer, and no title
     start(*arguments).communicate(f"fieldsync\n1\ny\nn\n{essay}\ny\n\n", timeout=60)
 
     later, _ = start(*arguments).communicate("l\nl\n\n", timeout=60)
