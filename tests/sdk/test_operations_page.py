@@ -31,8 +31,8 @@ def names(
     names: dict[str, Any] = {}
     for example in EXAMPLES:
         exec(compile(example, PAGE.name, "exec"), names)  # noqa: S102
+    names["client"].close()  # one at a time
     yield names
-    names["client"].close()
     names["http"].close()
 
 
@@ -65,7 +65,5 @@ def test_log_says_what_kind_of_trouble_it_was(
 
 def test_connections_given_stay_open(names: dict[str, Any]) -> None:
     """They may serve other clients."""
-    names["client"].close()
-
     assert isinstance(names["http"], httpx2.Client)
     assert not names["http"].is_closed
