@@ -130,6 +130,11 @@ class _Judge:
             for spec in nested
             if spec.policy is NestedPolicy.MERGE_BY_ID
         }
+        self._replaced = [
+            spec.name
+            for spec in nested
+            if spec.policy is NestedPolicy.REPLACE and all(f.name != REMOVED for f in spec.fields)
+        ]
 
     def judge(self, mutation: Mutation, *, is_office: bool) -> Wire | Errors:
         given, server_given = self._split(mutation.data) if is_office else (mutation.data, {})
@@ -138,6 +143,7 @@ class _Judge:
             if isinstance(row, dict):
                 return {**self._collection.defaults(), **row, **server_given}
             return row
+        given = self._without_removals(given)
         if self._edits.keys().isdisjoint(given):
             row = self._part.judge(given)
         else:
@@ -152,6 +158,15 @@ class _Judge:
             {name: value for name, value in data.items() if name in server},
         )
 
+    def _without_removals(self, data: Wire) -> Wire:
+        """A list that is replaced lacks what is removed; a client need not know that it is."""
+        lists = {
+            name: [item for item in data[name] if not _is_bare_removal(item)]
+            for name in self._replaced
+            if isinstance(data.get(name), list)
+        }
+        return {**data, **lists} if lists else data
+
     def _judge_with_children(self, data: Wire) -> Wire | Errors:
         """Judge an update that edits single children; they stay edits until the plan."""
         row = self._part.judge({k: v for k, v in data.items() if k not in self._edits})
@@ -162,6 +177,10 @@ class _Judge:
             errors += [edit for edit in edits if isinstance(edit, FieldError)]
             found[name] = edits
         return errors or {**row, **found}  # type: ignore[dict-item]  # no errors: it is a row
+
+
+def _is_bare_removal(item: object) -> bool:
+    return isinstance(item, dict) and item.keys() == {"id", REMOVED} and item[REMOVED] is True
 
 
 class _ChildEdits:

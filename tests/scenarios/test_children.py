@@ -207,3 +207,33 @@ def test_replaced_list_is_the_new_list(alice: Phone, wales: World) -> None:
 
     alice.pull()
     assert [t["text"] for t in alice.row("work_orders", order["id"])["tasks"]] == ["t1", "t2"]
+
+
+def test_replaced_list_takes_removals_too(alice: Phone, wales: World) -> None:
+    """A client that does not know how a list is declared marks what it removed, either way."""
+    tasks = [{"id": new_id(), "position": n, "text": f"t{n}"} for n in range(3)]
+    order = create("work_orders", **wales.order(tasks=tasks))
+    alice.push(order)
+
+    left = [*tasks[1:], {"id": tasks[0]["id"], "deleted": True}]
+    (result,) = alice.push(update("work_orders", order["id"], 1, tasks=left))
+
+    assert result["outcome"] == "updated"
+    alice.pull()
+    assert [t["text"] for t in alice.row("work_orders", order["id"])["tasks"]] == ["t1", "t2"]
+
+
+@pytest.mark.parametrize(
+    "item", [{"deleted": False}, {"deleted": True, "text": "t"}, {"deleted": "true"}]
+)
+def test_what_is_no_removal_is_judged_as_a_child(
+    alice: Phone, wales: World, item: dict[str, Any]
+) -> None:
+    """Nothing that somebody wrote may be left out in silence."""
+    order = create("work_orders", **wales.order())
+    alice.push(order)
+
+    tasks = [{"id": new_id(), **item}]
+    (result,) = alice.push(update("work_orders", order["id"], 1, tasks=tasks))
+
+    assert result["outcome"] == "invalid"

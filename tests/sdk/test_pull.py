@@ -318,14 +318,20 @@ def test_page_that_cannot_be_applied_leaves_the_cursor_where_it_was(
     assert phone.view("work_orders") == server.live("work_orders")
 
 
+def share_store(other: Any, phone: Any) -> None:
+    """Start `other` on the store of `phone`, as where somebody has deleted the lock file."""
+    other.client.close()
+    other.path = phone.path
+    phone.path.with_name(f"{phone.path.name}.lock").unlink()
+    other.restart()
+
+
 def test_sweep_spares_a_row_that_was_acked_while_the_pages_came(
     server: Any, phone: Any, new_phone: Any, row_id: str
 ) -> None:
     """Another process pushed after the page was read: the page could not show the row."""
     other = new_phone(None)
-    other.client.close()
-    other.path = phone.path
-    other.restart()
+    share_store(other, phone)
     server.hide("tess", "work_orders", row_id)
     server.gone_code = "cursor_expired"
 
@@ -352,9 +358,7 @@ def test_pages_pulled_by_another_process_are_not_applied_twice(
 ) -> None:
     """An older page must not turn the replica back, nor its cursor."""
     other = new_phone(None)
-    other.client.close()
-    other.path = phone.path
-    other.restart()
+    share_store(other, phone)
     server.edit("work_orders", row_id, title="First")
 
     def pull_in_the_other_process(path: str) -> None:

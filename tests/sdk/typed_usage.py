@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, assert_type
+
+import msgspec
 
 import fieldsync
 from fieldsync.testing import Clock, FakeServer, Fault, refusal
@@ -38,7 +42,7 @@ def told(report: fieldsync.SyncReport, error: fieldsync.FieldsyncError | None) -
 def edit(client: fieldsync.Client) -> None:
     """Rows."""
     orders = client.collection("work_orders")
-    assert_type(orders, fieldsync.Collection)
+    assert_type(orders, fieldsync.Collection[fieldsync.Row])
     with client.group("visit-17"):
         row_id = orders.create({"title": "Pump"}, id="w1")
     assert_type(row_id, str)
@@ -49,7 +53,52 @@ def edit(client: fieldsync.Client) -> None:
         assert_type(row.data, dict[str, Any])
         assert_type(row.version, int | None)
     assert_type(orders.query(title="Pump"), list[fieldsync.Row])
+    assert_type(orders.first(order="-due"), fieldsync.Row | None)
+    with orders.edit(row_id) as fields:
+        assert_type(fields, dict[str, Any])
+    assert_type(orders.undo(row_id), fieldsync.Undone | None)
     orders.delete(row_id)
+
+
+class Order(msgspec.Struct):
+    """A class of the app."""
+
+    title: str
+    id: str = ""
+
+
+@dataclass
+class Note:
+    """Another one."""
+
+    text: str
+    id: str = ""
+
+
+def edit_objects(client: fieldsync.Client) -> None:
+    """Rows as objects."""
+    orders = client.collection("work_orders", Order)
+    assert_type(orders, fieldsync.Collection[Order])
+    assert_type(orders.get("w1"), Order | None)
+    assert_type(orders.query(title="Pump", order="title", limit=3), list[Order])
+    assert_type(next(orders.iterate()), Order)
+    with orders.edit("w1") as order:
+        assert_type(order, Order)
+    orders.save(order)
+    client.collection("notes", Note).create(Note("rust"))
+    client.collection("notes", Note).save(order)  # type: ignore[arg-type]
+
+
+def hear(client: fieldsync.Client) -> None:
+    """Changes."""
+
+    def show(change: fieldsync.RowsChanged) -> None:
+        assert_type(change.by, fieldsync.Cause)
+        assert_type(change.rows["notes"], frozenset[str])
+
+    end = client.on_change(show)
+    assert_type(client.collection("notes").on_change(show), Callable[[], None])
+    end()
 
 
 def settle(client: fieldsync.Client | fieldsync.AsyncClient) -> None:

@@ -32,18 +32,16 @@ async def main(url: str, store: str, username: str) -> None:
     """Keep the board."""
     loop, news = asyncio.get_running_loop(), asyncio.Event()
 
-    def told(report: fieldsync.SyncReport, error: fieldsync.FieldsyncError | None) -> None:
-        if error is not None:
-            print(error, file=sys.stderr)
-        if report.pulled:  # told in another thread: the store does not work on the loop
-            loop.call_soon_threadsafe(news.set)
+    def hear(change: fieldsync.RowsChanged) -> None:
+        loop.call_soon_threadsafe(news.set)  # it is another thread that has changed the store
 
     async with fieldsync.AsyncClient(url, store=store, platform="board") as client:
         if client.status().username is None:
             await client.login(username, os.environ["FIELDSYNC_PASSWORD"])
+        client.collection("work_orders").on_change(hear)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(show(client, news))
-            tasks.create_task(client.run_forever(told))
+            tasks.create_task(client.run_forever())
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ when there is a network; nobody attends it. It may be switched off at any time.
 
 Exit status, for whatever starts it again: 0 stopped by a signal · 2 wrong command line · 3 the
 login is refused, a person must look · 4 the server wants a newer program · 5 no network to log
-in with, try again later.
+in with, try again later · 6 another kiosk runs on this store.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import fieldsync
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-STOPPED, LOGIN_REFUSED, TOO_OLD, NO_NETWORK = 0, 3, 4, 5
+STOPPED, LOGIN_REFUSED, TOO_OLD, NO_NETWORK, ALREADY_RUNNING = 0, 3, 4, 5, 6
 FEW_TRIES = fieldsync.RetryPolicy(attempts_max=3)  # `run_forever` tries again, later each time
 log = logging.getLogger("kiosk")
 
@@ -43,14 +43,12 @@ class Kiosk:
         try:
             if self._client.status().username is None:
                 self._log_in()
+            self._client.on_change(self._hear)
             threading.Thread(target=self._read, args=(scans,), daemon=True).start()
             self._client.run_forever(self._told)
         except KeyboardInterrupt:
             log.info("stopped with %d rows unsent", self._client.status().unsent)
             return STOPPED
-        except fieldsync.FieldsyncError as error:
-            log.warning("ended: %s", error)
-            return exit_status(error)
         return STOPPED
 
     def _log_in(self) -> None:
@@ -63,20 +61,23 @@ class Kiosk:
 
     def _record(self, line: str) -> None:
         number, sku, quantity = (*line.split(), "1")[:3]
-        orders = self._client.collection("work_orders").query(number=number)
-        if not orders:
+        order = self._client.collection("work_orders").first(number=number)
+        if order is None:
             log.warning("no work order %s: scan it again", number)
             return
-        part = {"work_order": orders[0].id, "sku": sku, "quantity": quantity, "unit": "pc"}
+        part = {"work_order": order.id, "sku": sku, "quantity": quantity, "unit": "pc"}
         row_id = self._client.collection("parts_used").create(part)
         log.info("recorded %s x %s for %s as %s", quantity, sku, number, row_id)
+
+    def _hear(self, change: fieldsync.RowsChanged) -> None:
+        if change.by is fieldsync.Cause.ISSUE:
+            for issue in self._client.issues():
+                log.warning("refused, the office must look: %s %s", issue, issue.mine)
 
     def _told(self, report: fieldsync.SyncReport, error: fieldsync.FieldsyncError | None) -> None:
         """After each round: say what happened; stop where waiting does not help."""
         if report.pushed or report.pulled:
             log.info("sent %d, received %d", report.pushed, report.pulled)
-        for issue in self._client.issues():
-            log.warning("refused, the office must look: %s %s", issue, issue.mine)
         match error:
             case fieldsync.AuthRequired():
                 self._log_in()  # the session was too long ago; if that is refused, it ends this
@@ -95,6 +96,8 @@ def exit_status(error: fieldsync.FieldsyncError) -> int:
             return LOGIN_REFUSED
         case fieldsync.UpgradeRequired():
             return TOO_OLD
+        case fieldsync.StoreInUse():
+            return ALREADY_RUNNING
         case _:
             return NO_NETWORK
 
@@ -112,10 +115,14 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     password = os.environ.get("FIELDSYNC_PASSWORD", "")
-    with fieldsync.Client(
-        options.url, store=options.store, platform="kiosk", retry=FEW_TRIES
-    ) as client:
-        return Kiosk(client, options.user, password).run(sys.stdin)
+    try:
+        with fieldsync.Client(
+            options.url, store=options.store, platform="kiosk", retry=FEW_TRIES
+        ) as client:
+            return Kiosk(client, options.user, password).run(sys.stdin)
+    except fieldsync.FieldsyncError as error:
+        log.warning("ended: %s", error)
+        return exit_status(error)
 
 
 if __name__ == "__main__":

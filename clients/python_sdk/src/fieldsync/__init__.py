@@ -15,14 +15,16 @@ from fieldsync.client import (
     AsyncClient,
     AsyncOptions,
     Client,
-    Collection,
     Issue,
     Options,
     __version__,
 )
-from fieldsync.engine.local import Row
+from fieldsync.collection import Collection
+from fieldsync.engine.local import Undone
 from fieldsync.engine.report import Status, SyncReport
+from fieldsync.engine.rows import Row
 from fieldsync.errors import (
+    AlreadySent,
     AuthRequired,
     ErrorClass,
     FieldsyncError,
@@ -31,21 +33,26 @@ from fieldsync.errors import (
     OtherUsersWork,
     RateLimited,
     RowExists,
+    RowMismatch,
     RowNotFound,
     RowRefused,
     ServerBug,
+    StoreInUse,
     TransportFailure,
     Unreachable,
     Unresolvable,
     UnsendableValue,
     UpgradeRequired,
 )
+from fieldsync.listeners import Cause, RowsChanged
 from fieldsync.retry import RetryPolicy
 
 __all__ = [
+    "AlreadySent",
     "AsyncClient",
     "AsyncOptions",
     "AuthRequired",
+    "Cause",
     "Client",
     "Collection",
     "ErrorClass",
@@ -59,12 +66,16 @@ __all__ = [
     "RetryPolicy",
     "Row",
     "RowExists",
+    "RowMismatch",
     "RowNotFound",
     "RowRefused",
+    "RowsChanged",
     "ServerBug",
     "Status",
+    "StoreInUse",
     "SyncReport",
     "TransportFailure",
+    "Undone",
     "Unreachable",
     "Unresolvable",
     "UnsendableValue",

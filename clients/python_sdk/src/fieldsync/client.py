@@ -17,8 +17,10 @@ import time
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, overload
 
+from fieldsync.collection import Collection
+from fieldsync.connections import connect_plain
 from fieldsync.drivers import AsyncOutside, Outside, drive, drive_async
 from fieldsync.engine import Engine
 from fieldsync.engine.settings import Settings
@@ -26,7 +28,7 @@ from fieldsync.errors import ErrorClass
 from fieldsync.machine import Event
 from fieldsync.retry import RetryPolicy
 from fieldsync.transport import AsyncTransport, Transport, Wording
-from fieldsync.wire import NEEDS_A_PERSON, Outcome, canonical_id, find_unsendable_name
+from fieldsync.wire import NEEDS_A_PERSON, Outcome, find_unsendable_name
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -36,13 +38,17 @@ if TYPE_CHECKING:
 
     import httpx2
 
+    from fieldsync.connections import Connect
     from fieldsync.engine.issues import Keep
-    from fieldsync.engine.local import Row
     from fieldsync.engine.report import Status, SyncReport
+    from fieldsync.engine.rows import Row
     from fieldsync.errors import FieldsyncError
+    from fieldsync.listeners import RowsChanged
     from fieldsync.store import IssueRecord
 
     Told = Callable[[SyncReport, FieldsyncError | None], None]
+
+T = TypeVar("T")
 
 __version__ = "0.1.0"
 TIMEOUT_S = 30.0  # a push of 500 rows over a bad link takes a while
@@ -62,6 +68,8 @@ class BaseOptions(TypedDict, total=False):
     push_rows_max: int
     poll_s: float  # how often `run_forever` asks, pokes or not
     retry: RetryPolicy
+    flush_edits: bool  # False: edits are faster; a power cut may cost those of the last minute
+    connect: Connect  # opens the store's file, for one that is encrypted
     rng: random.Random  # jitter only, never ids or keys
     now: Callable[[], datetime]
 
@@ -100,12 +108,32 @@ class _Base:
             now=now,
             poll_s=options.get("poll_s", POLL_S),
         )
-        self._engine = Engine(store, settings)
+        self._engine = Engine(
+            store,
+            settings,
+            connect=options.get("connect", connect_plain),
+            flush_edits=options.get("flush_edits", True),
+        )
         self._open_groups: list[str] = []
 
-    def collection(self, name: str) -> Collection:
-        """The rows of one collection."""
-        return Collection(self, name)
+    @overload
+    def collection(self, name: str) -> Collection[Row]: ...
+    @overload
+    def collection(self, name: str, cls: type[T]) -> Collection[T]: ...
+    def collection(self, name: str, cls: type[Any] | None = None) -> Collection[Any]:
+        """The rows of one collection; as objects of `cls`, a msgspec.Struct or a dataclass.
+
+        Raises: TypeError for a class without a field `id: str`.
+        """
+        return Collection(self._engine, name, self._current_groups, cls)
+
+    def on_change(self, listener: Callable[[RowsChanged], object]) -> Callable[[], None]:
+        """Tell `listener` which rows change, and by what; returns what ends that.
+
+        It is called after the change is stored, in the thread that made it, and may read and
+        edit; a page of a pull is one call. What it raises is logged. It must not call `sync()`.
+        """
+        return self._engine.listeners.add(listener)
 
     @contextmanager
     def group(self, name: str) -> Iterator[None]:
@@ -154,8 +182,9 @@ class Client(_Base):
     """One device of one user: a store on disk and the server it syncs with.
 
     May be shared between threads: `sync()` may run in a worker while others read and edit. Two
-    syncs take turns, and no edit waits for a request. One client per store in a process; `close()`
-    comes after the last call.
+    syncs take turns, no edit waits for a request, and no read waits for anything. One client per
+    store: a second one, here or in another process, is refused. `close()` comes after the last
+    call. Raises: StoreInUse, UpgradeRequired.
     """
 
     def __init__(self, url: str, *, store: str | Path, **options: Unpack[Options]) -> None:
@@ -270,43 +299,6 @@ class AsyncClient(_Base):
         traceback: TracebackType | None,
     ) -> None:
         await self.close()
-
-
-class Collection:
-    """The rows of one collection, as this device sees them."""
-
-    def __init__(self, client: _Base, name: str) -> None:
-        self.name = name
-        self._local = client._engine.local  # noqa: SLF001  # same module
-        self._groups = client._current_groups  # noqa: SLF001  # same module
-
-    def create(self, data: Mapping[str, Any], *, id: str | None = None) -> str:  # noqa: A002  # the wire's word
-        """Create a row and return its id, a new UUIDv7 unless given. Raises: RowExists."""
-        return self._local.create(self.name, data, row_id=id, groups=self._groups())
-
-    def update(self, row_id: str, fields: Mapping[str, Any]) -> None:
-        """Change `fields` of a row; the others stay. Raises: RowNotFound."""
-        self._local.update(self.name, canonical_id(row_id), fields, groups=self._groups())
-
-    def delete(self, row_id: str) -> None:
-        """Delete a row. Raises: RowNotFound."""
-        self._local.delete(self.name, canonical_id(row_id), groups=self._groups())
-
-    def get(self, row_id: str) -> Row | None:
-        """The row, or None when this device does not hold it."""
-        return self._local.get(self.name, canonical_id(row_id))
-
-    def all(self) -> list[Row]:
-        """All rows, by id: in the order they were made, with UUIDv7."""
-        return self._local.all(self.name)
-
-    def query(self, **fields: object) -> list[Row]:
-        """The rows whose fields have these values."""
-        return [
-            row
-            for row in self.all()
-            if all(name in row.data and row.data[name] == value for name, value in fields.items())
-        ]
 
 
 class Issue:

@@ -9,9 +9,12 @@
     ├─ RowRefused                   row_permanent     no      this edit can never be made
     │  ├─ RowNotFound                                         the row is not on this device
     │  ├─ RowExists                                           the id is already taken here
-    │  └─ UnsendableValue                                     a value that no server would take
+    │  ├─ UnsendableValue                                     a value that no server would take
+    │  ├─ RowMismatch                                         it does not fit the app's class
+    │  └─ AlreadySent                                         too late to undo: it is on its way
     ├─ NeedsUser                    needs_user        no      a person must decide
     │  ├─ OtherUsersWork                                      unsent work of somebody else is here
+    │  ├─ StoreInUse                                          another program has this store open
     │  ├─ IssueClosed                                         the issue was settled before
     │  └─ Unresolvable                                        that way of resolving cannot work
     └─ ServerBug                    server_bug        if 5xx  report it with its request_id
@@ -148,6 +151,23 @@ class UnsendableValue(RowRefused, ValueError):
         super().__init__(collection, row_id)
 
 
+class RowMismatch(RowRefused, ValueError):
+    """A row that does not fit the class which the app has for it."""
+
+    code = "row_mismatch"
+
+    def __init__(self, collection: str, row_id: str, *, type_name: str, reason: str) -> None:
+        self.problem = f"does not fit {type_name}: {reason}"
+        super().__init__(collection, row_id)
+
+
+class AlreadySent(RowRefused):
+    """Undo of an edit that may be on the server already: change the row again instead."""
+
+    code = "already_sent"
+    problem = "has no edit that can be undone: the last one is on its way to the server"
+
+
 class NeedsUser(FieldsyncError):
     """Only a person can decide how to go on."""
 
@@ -166,6 +186,20 @@ class OtherUsersWork(NeedsUser):
         super().__init__(
             f"this store holds {mutations} unsent mutations and {issues} open issues of {owner}; "
             f"{owner} must sync and settle them before another user can log in here"
+        )
+
+
+class StoreInUse(NeedsUser):
+    """Somebody has the store open: two programs on one would undo each other's work."""
+
+    code = "store_in_use"
+
+    def __init__(self, path: str, *, holder: str) -> None:
+        self.path = path
+        self.holder = holder  # "process 4711 (kiosk.py)"
+        super().__init__(
+            f"the store {path} is in use by {holder or 'another process'}: close it there first; "
+            "within a program, share one client between its threads"
         )
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from fieldsync.children import keep_removals, without_removals
 from fieldsync.wire import Op
 
 if TYPE_CHECKING:
@@ -48,9 +49,9 @@ def local_view(server: Mapping[str, Any] | None, edits: Iterable[Edit]) -> dict[
     for edit in edits:
         match edit.op:
             case Op.CREATE:
-                view = {**(view or {}), **edit.data}
+                view = {**(view or {}), **without_removals(edit.data)}
             case Op.UPDATE if view is not None:
-                view = {**view, **edit.data}
+                view = {**view, **without_removals(edit.data)}
             case Op.UPDATE:
                 pass  # its row has left; the answer, or the issue, will say so
             case Op.DELETE:
@@ -67,10 +68,23 @@ def coalesce(earlier: Edit, later: Edit) -> Edit | None:
     if earlier.op is Op.DELETE:
         return earlier  # nothing can be done to it any more
     if later.op is not Op.DELETE:
-        return replace(earlier, data={**earlier.data, **later.data}, groups=groups)
+        data = {**earlier.data, **keep_removals(earlier.data, later.data)}
+        is_create = earlier.op is Op.CREATE  # which has whole children only
+        return replace(earlier, data=without_removals(data) if is_create else data, groups=groups)
     if earlier.op is Op.CREATE and earlier.base_version is None:
         return None  # the server never heard of it
     return replace(earlier, op=Op.DELETE, data={}, groups=groups)
+
+
+def on_older_base(edit: Edit, other: Edit) -> Edit:
+    """`edit`, an update, on the older of both bases: it will be joined with `other`.
+
+    Better one conflict too many than an overwritten edit.
+    """
+    if edit.op is not Op.UPDATE or other.base_version is None:
+        return edit
+    known = other.base_version if edit.base_version is None else edit.base_version
+    return replace(edit, base_version=min(known, other.base_version))
 
 
 def changed_fields(view: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,21 +15,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from fieldsync.merge import Candidate, Edit, find_cut
-from fieldsync.wire import (
-    Mutation,
-    Op,
-    parse_object,
-    parse_push_body,
-    render_json,
-    render_push,
-)
+from fieldsync.trees import list_overlays, parse_edit
+from fieldsync.wire import Mutation, Op, parse_push_body, render_json, render_push
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
 VERSION_MAX = 2**63 - 1  # SQLite's largest integer
 ENTRY = (
@@ -77,8 +69,9 @@ class Ack:
 class Outbox:
     """The three tables of unsent, sent and acked work."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, touch: Callable[[str, str], None]) -> None:
         self._connection = connection
+        self._touch = touch  # says which rows are not as they were
 
     # pending and sent entries
 
@@ -100,6 +93,7 @@ class Outbox:
     def add(self, entry: Entry) -> None:
         """Queue `entry` behind all others."""
         edit = entry.edit
+        self._touch(entry.collection, entry.row_id)
         self._connection.execute(
             "INSERT INTO outbox (collection, row_id, revision, op, data, base_version, base,"
             " groups, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -111,6 +105,7 @@ class Outbox:
 
     def replace_edit(self, entry: Entry, edit: Edit, *, revision: int) -> None:
         """Give a pending entry another content, at its place in the queue."""
+        self._touch(entry.collection, entry.row_id)
         self._connection.execute(
             "UPDATE outbox SET op = ?, data = ?, base_version = ?, groups = ?, revision = ?"
             " WHERE seq = ? AND batch IS NULL",
@@ -122,6 +117,7 @@ class Outbox:
 
     def remove(self, entry: Entry) -> None:
         """Take out exactly this revision of the entry: a later edit is another entry."""
+        self._touch(entry.collection, entry.row_id)
         self._connection.execute(
             "DELETE FROM outbox WHERE seq = ? AND revision = ?", (entry.seq, entry.revision)
         )
@@ -133,7 +129,8 @@ class Outbox:
             " WHERE batch IS NULL ORDER BY seq"
         )
         return [
-            Candidate(seq=seq, row_id=row_id, edit=_edit(*parts)) for seq, row_id, *parts in rows
+            Candidate(seq=seq, row_id=row_id, edit=parse_edit(*parts))
+            for seq, row_id, *parts in rows
         ]
 
     def count_pending(self) -> int:
@@ -225,6 +222,7 @@ class Outbox:
     def add_ack(self, ack: Ack, *, generation: int) -> None:
         """Remember an applied mutation until a pull shows it."""
         edit = ack.edit
+        self._touch(ack.collection, ack.row_id)
         self._connection.execute(
             "INSERT INTO acked (collection, row_id, op, data, base_version, groups, version,"
             " basis, generation) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -241,6 +239,8 @@ class Outbox:
     def take_acks(self) -> list[Ack]:
         """Remove and return all unseen acks, oldest first."""
         acks = self._acks("", ())
+        for ack in acks:
+            self._touch(ack.collection, ack.row_id)
         self._connection.execute("DELETE FROM acked")
         return acks
 
@@ -256,13 +256,14 @@ class Outbox:
                 row_id=row_id,
                 version=version,
                 basis=basis,
-                edit=_edit(*parts),
+                edit=parse_edit(*parts),
             )
             for collection, row_id, version, basis, *parts in rows
         ]
 
     def clear_acks(self, collection: str, row_id: str, *, up_to: int | None = None) -> None:
         """Forget the row's acks that a pull has shown: up to a version, or all."""
+        self._touch(collection, row_id)
         self._connection.execute(
             "DELETE FROM acked WHERE collection = ? AND row_id = ? AND version <= ?",
             (collection, row_id, VERSION_MAX if up_to is None else up_to),
@@ -270,6 +271,10 @@ class Outbox:
 
     def clear_acks_before(self, generation: int) -> None:
         """Forget acks older than a fresh pull that is now complete: what it lacks is gone."""
+        for name in self._connection.execute(
+            "SELECT collection, row_id FROM acked WHERE generation < ?", (generation,)
+        ):
+            self._touch(*name)
         self._connection.execute("DELETE FROM acked WHERE generation < ?", (generation,))
 
     def count_acks(self) -> int:
@@ -280,43 +285,11 @@ class Outbox:
 
     def list_edits(self, collection: str, row_id: str) -> list[Edit]:
         """Everything to lay over the row's server tree: acked, then sent, then pending."""
-        return [
-            edit
-            for _, edit, _ in self._overlays(
-                "collection = ? AND row_id = ?", (collection, row_id) * 2
-            )
-        ]
-
-    def list_collection_edits(self, collection: str) -> dict[str, list[tuple[Edit, bool]]]:
-        """By row id, what to lay over the server tree, and whether it still waits."""
-        edits: dict[str, list[tuple[Edit, bool]]] = {}
-        for row_id, edit, is_waiting in self._overlays("collection = ?", (collection,) * 2):
-            edits.setdefault(row_id, []).append((edit, is_waiting))
-        return edits
-
-    def _overlays(self, where: str, values: tuple[str, ...]) -> Iterator[tuple[str, Edit, bool]]:
-        rows = self._connection.execute(
-            "SELECT row_id, 0 AS layer, seq, op, data, base_version, groups FROM acked"  # noqa: S608  # constants
-            f" WHERE {where} UNION ALL"
-            " SELECT row_id, CASE WHEN batch IS NULL THEN 2 ELSE 1 END, seq, op, data,"
-            f" base_version, groups FROM outbox WHERE {where} ORDER BY 2, 3",
-            values,
-        ).fetchall()
-        for row_id, layer, _, *parts in rows:
-            yield row_id, _edit(*parts), layer > 0
+        return [edit for edit, _ in list_overlays(self._connection, collection, row_id)]
 
     def _count(self, table: str) -> int:
         (number,) = self._connection.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608  # constants
         return int(number)
-
-
-def _edit(op: str, data: str, base_version: int | None, groups: str) -> Edit:
-    return Edit(
-        op=Op(op),
-        data=parse_object(data),
-        base_version=base_version,
-        groups=frozenset(msgspec.json.decode(groups, type=list[str])),
-    )
 
 
 def _groups(edit: Edit) -> str:
@@ -331,7 +304,7 @@ def _entry(found: tuple[Any, ...]) -> Entry:
         collection=collection,
         row_id=row_id,
         revision=revision,
-        edit=_edit(op, data, base_version, groups),
+        edit=parse_edit(op, data, base_version, groups),
         base=base,
         created_at=created_at,
         position=position,

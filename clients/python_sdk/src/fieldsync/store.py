@@ -2,86 +2,37 @@
 
     meta      cursor, install id, tokens, who is logged in
     replica   the server tree: each row as last pulled, its data as the raw JSON received
+    local     the local tree of the rows that were edited here: see `trees`
     outbox, batch, acked           see `outbox`: same file, same transactions
     issues    mutations that the server refused, until a person settles them
 
 What must be true together is written in one `transaction()`. After a crash at any point the file
-is as it was before or after a transaction, never between. Called by the engine only.
+is as it was before or after a transaction, never between. Whoever writes says which rows it
+touches: their local trees are made anew before the commit, and listeners are told after it. Called
+by the engine only.
 """
 
 from __future__ import annotations
 
-import os
-import sqlite3
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fieldsync.connections import MEMORY, Readers, connect_plain, create_file, open_writer
 from fieldsync.errors import UpgradeRequired
+from fieldsync.listeners import Cause, Listeners
+from fieldsync.lock import StoreLock
+from fieldsync.schema import STEPS, VERSION
+from fieldsync.trees import refresh
 from fieldsync.wire import parse_object, render_json
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-SCHEMA_VERSION = 1
-BUSY_TIMEOUT_S = 10.0  # another process holds the file for one transaction, not for a sync
-
-SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE replica (
-  collection TEXT NOT NULL,
-  row_id TEXT NOT NULL,
-  version INTEGER NOT NULL,
-  data TEXT NOT NULL,
-  generation INTEGER NOT NULL,            -- the fresh pull that last saw the row
-  PRIMARY KEY (collection, row_id)
-) WITHOUT ROWID;
-CREATE TABLE batch (
-  seq INTEGER PRIMARY KEY AUTOINCREMENT,
-  place REAL NOT NULL UNIQUE,             -- batches are sent in this order
-  key TEXT NOT NULL UNIQUE,
-  body BLOB NOT NULL                      -- the exact bytes of every try
-);
-CREATE TABLE outbox (
-  seq INTEGER PRIMARY KEY AUTOINCREMENT,
-  collection TEXT NOT NULL,
-  row_id TEXT NOT NULL,
-  revision INTEGER NOT NULL,              -- counts the row's local edits while it waits
-  op TEXT NOT NULL CHECK (op IN ('create', 'update', 'delete')),
-  data TEXT NOT NULL,
-  base_version INTEGER,
-  base TEXT,                              -- the row that the edit was made on
-  groups TEXT NOT NULL,
-  created_at TEXT NOT NULL,
-  batch INTEGER REFERENCES batch (seq),   -- null: pending; else sent, position in the batch
-  position INTEGER,
-  CHECK ((batch IS NULL) = (position IS NULL))
-);
-CREATE UNIQUE INDEX outbox_pending ON outbox (collection, row_id) WHERE batch IS NULL;
-CREATE UNIQUE INDEX outbox_sent ON outbox (collection, row_id) WHERE batch IS NOT NULL;
-CREATE UNIQUE INDEX outbox_batch ON outbox (batch, position) WHERE batch IS NOT NULL;
-CREATE TABLE acked (
-  seq INTEGER PRIMARY KEY AUTOINCREMENT,
-  collection TEXT NOT NULL,
-  row_id TEXT NOT NULL,
-  op TEXT NOT NULL,
-  data TEXT NOT NULL,
-  base_version INTEGER,
-  groups TEXT NOT NULL,
-  version INTEGER NOT NULL,               -- seen once the row is pulled at this version or later
-  basis INTEGER,                          -- the version that an edit made now may claim to know
-  generation INTEGER NOT NULL             -- fresh pulls begun before the ack
-);
-CREATE INDEX acked_row ON acked (collection, row_id);
-CREATE TABLE issue (
-  id INTEGER PRIMARY KEY AUTOINCREMENT,
-  collection TEXT NOT NULL,
-  row_id TEXT NOT NULL,
-  body TEXT NOT NULL
-);
-"""
+    from fieldsync.connections import Connect
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,65 +74,120 @@ class IssueRecord:
 
 
 class Store:
-    """One device's file. Safe to share between threads; a transaction belongs to one of them."""
+    """One device's file. Safe to share between threads; a transaction belongs to one of them.
 
-    def __init__(self, path: str | Path) -> None:
-        if str(path) != ":memory:":
-            # It will hold tokens and customer data: readable by its owner only.
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        self.connection: sqlite3.Connection = sqlite3.connect(
-            path, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_S
-        )
+    Raises: StoreInUse when another process has it, or this one already; UpgradeRequired when a
+    newer version of the SDK has written it.
+    """
+
+    def __init__(
+        self, path: str | Path, *, connect: Connect = connect_plain, flush_edits: bool = True
+    ) -> None:
+        self._path = str(path)
+        self._held = None if self._path == MEMORY else StoreLock(self._path)
+        try:
+            create_file(self._path)
+            self.connection: sqlite3.Connection = open_writer(connect, self._path)
+        except BaseException:
+            self._let_go()
+            raise
+        self.listeners = Listeners()
+        self._readers = None if self._path == MEMORY else Readers(connect, self._path)
         self._lock = threading.RLock()
         self._depth = 0
+        self._by = Cause.EDIT
+        # What need not outlive a power cut by itself.
+        self._unflushed = {Cause.PULL, Cause.ACK}
+        if not flush_edits:
+            self._unflushed |= {Cause.EDIT, Cause.ISSUE}
+        self._touched: dict[tuple[str, str], Cause] = {}
         self._afterwards: dict[Callable[[], None], None] = {}
-        self.connection.execute("PRAGMA journal_mode = WAL")
-        # A batch must be on the disk, not in its cache, before its first byte is sent.
-        self.connection.execute("PRAGMA synchronous = FULL")
-        self.connection.execute("PRAGMA foreign_keys = ON")
-        self._migrate()
+        try:
+            self._migrate()
+        except BaseException:
+            self.close()
+            raise
 
     def _migrate(self) -> None:
-        with self.transaction():
-            (found,) = self.connection.execute("PRAGMA user_version").fetchone()
-            if found > SCHEMA_VERSION:
-                raise UpgradeRequired(code="store_too_new", detail=f"store is of version {found}")
-            if found == 0:
-                for statement in SCHEMA.split(";\n"):
+        found = self._version()
+        if found > VERSION:
+            raise UpgradeRequired(code="store_too_new", detail=f"store is of version {found}")
+        for at, step in enumerate(STEPS[found:], start=found + 1):
+            with self.transaction():
+                for statement in step.statements:
                     self.connection.execute(statement)
-                self.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+                self.connection.execute(f"PRAGMA user_version = {at}")
+                for name in self.connection.execute(step.stale) if step.stale else ():
+                    self.touch(*name)
+
+    def _version(self) -> int:
+        return _count(self.connection, "PRAGMA user_version")
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing, and alone: other threads and processes wait. Nests by joining."""
+    def transaction(self, by: Cause | None = None) -> Iterator[None]:
+        """All or nothing, and alone: other threads wait. Nests by joining.
+
+        It outlives the process when this ends. It outlives a power cut, too, and so does all that
+        came before it: but for what the server can say again, a pull or an answer, and for edits
+        if the app wants it so.
+        """
         with self._lock:
             if self._depth:
                 yield
                 return
+            level = "NORMAL" if by in self._unflushed else "FULL"
+            self.connection.execute(f"PRAGMA synchronous = {level}")
             self.connection.execute("BEGIN IMMEDIATE")
             self._depth += 1
+            self._by = by or Cause.EDIT
             try:
                 yield
+                refresh(self.connection, self._touched)
                 self.connection.execute("COMMIT")
             except BaseException:
                 self._afterwards.clear()
+                self._touched.clear()
                 if self.connection.in_transaction:
                     self.connection.execute("ROLLBACK")
                 raise
             finally:
                 self._depth -= 1
             afterwards, self._afterwards = self._afterwards, {}
+            touched, self._touched = self._touched, {}
         for work in afterwards:
             work()
+        self.listeners.tell(touched)
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection that sees the last commit, for one statement; it waits for no writer."""
+        if self._readers is not None:
+            with self._readers.lend() as connection:
+                yield connection
+            return
+        with self._lock:
+            yield self.connection
 
     def after_commit(self, work: Callable[[], None]) -> None:
         """Have `work` done when the transaction under way is on the disk; once."""
         self._afterwards[work] = None
 
+    def touch(self, collection: str, row_id: str, *, by: Cause | None = None) -> None:
+        """Note that a tree of this row moves in the transaction under way."""
+        if self._touched.get((collection, row_id)) is not Cause.ISSUE:
+            self._touched[collection, row_id] = by or self._by
+
     def close(self) -> None:
         """Close the file. Nothing is pending in memory."""
         with self._lock:
+            if self._readers is not None:
+                self._readers.close()
             self.connection.close()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self._held is not None:
+            self._held.release()
 
     # meta
 
@@ -222,17 +228,9 @@ class Store:
         ).fetchone()
         return None if found is None else _server_row(found)
 
-    def list_rows(self, collection: str) -> list[ServerRow]:
-        """All rows of a collection as last pulled, by id."""
-        rows = self.connection.execute(
-            "SELECT collection, row_id, version, data FROM replica"
-            " WHERE collection = ? ORDER BY row_id",
-            (collection,),
-        )
-        return [_server_row(row) for row in rows]
-
     def put_row(self, row: ServerRow, *, generation: int) -> None:
         """Make `row` the server tree of its row, seen in that fresh pull."""
+        self.touch(row.collection, row.row_id)
         self.connection.execute(
             "INSERT INTO replica VALUES (?, ?, ?, ?, ?) ON CONFLICT (collection, row_id)"
             " DO UPDATE SET version = excluded.version, data = excluded.data,"
@@ -242,6 +240,7 @@ class Store:
 
     def advance_row(self, row: ServerRow) -> None:
         """Move the server tree forward by an answer, which does not count as having seen it."""
+        self.touch(row.collection, row.row_id)
         self.connection.execute(
             "INSERT INTO replica VALUES (?, ?, ?, ?, 0) ON CONFLICT (collection, row_id)"
             " DO UPDATE SET version = excluded.version, data = excluded.data"
@@ -251,6 +250,7 @@ class Store:
 
     def drop_row(self, collection: str, row_id: str) -> None:
         """Forget a row of the server tree."""
+        self.touch(collection, row_id)
         self.connection.execute(
             "DELETE FROM replica WHERE collection = ? AND row_id = ?", (collection, row_id)
         )
@@ -269,6 +269,7 @@ class Store:
 
     def add_issue(self, issue: IssueRecord) -> None:
         """Keep `issue` (its `id` is given here) until it is closed."""
+        self.touch(issue.collection, issue.row_id, by=Cause.ISSUE)
         body = {name: getattr(issue, name) for name in _ISSUE_BODY}
         self.connection.execute(
             "INSERT INTO issue (collection, row_id, body) VALUES (?, ?, ?)",
@@ -285,7 +286,11 @@ class Store:
         """Remove and return an issue; None when it is already closed."""
         found = self.connection.execute("SELECT * FROM issue WHERE id = ?", (issue_id,)).fetchone()
         self.connection.execute("DELETE FROM issue WHERE id = ?", (issue_id,))
-        return None if found is None else _issue(found)
+        if found is None:
+            return None
+        issue = _issue(found)
+        self.touch(issue.collection, issue.row_id, by=Cause.ISSUE)
+        return issue
 
     def count_issues(self) -> int:
         """Open issues."""
@@ -293,7 +298,11 @@ class Store:
 
     def forget_everything(self) -> None:
         """Empty all tables but `meta`, for another user. The caller has checked the outbox."""
-        for table in ("outbox", "batch", "acked", "replica", "issue"):
+        for name in self.connection.execute(
+            "SELECT collection, row_id FROM replica UNION SELECT collection, row_id FROM local"
+        ):
+            self.touch(*name)
+        for table in ("outbox", "batch", "acked", "replica", "local", "issue"):
             self.connection.execute(f"DELETE FROM {table}")  # noqa: S608  # names from above
         self.set_meta(cursor=None, is_fresh=None)
 

@@ -1,7 +1,8 @@
 """Engine: the local rows and the sync of one store, behind one door for the client.
 
     session   who is logged in, and requests in their name
-    local     reading and editing rows          issues   settling refused mutations
+    rows      reading                           local    editing
+    issues    settling refused mutations
     push      outbox -> server                  pull     server -> replica
     listen    pokes -> bell                     rounds   one sync, and the life of a client that
                                                          syncs by itself: `machine`, carried out
@@ -16,6 +17,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from fieldsync.bell import Bell
+from fieldsync.connections import connect_plain
 from fieldsync.engine.issues import Issues
 from fieldsync.engine.listen import Listener
 from fieldsync.engine.local import Local
@@ -23,7 +25,9 @@ from fieldsync.engine.pull import Pull
 from fieldsync.engine.push import Push
 from fieldsync.engine.report import Status
 from fieldsync.engine.rounds import Rounds
+from fieldsync.engine.rows import Rows
 from fieldsync.engine.session import Session
+from fieldsync.listeners import Listeners
 from fieldsync.machine import Event
 from fieldsync.outbox import Outbox
 from fieldsync.retry import RetryBudget
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from pathlib import Path
 
+    from fieldsync.connections import Connect
     from fieldsync.engine.report import SyncReport
     from fieldsync.engine.rounds import Told
     from fieldsync.engine.settings import Settings
@@ -42,12 +47,21 @@ if TYPE_CHECKING:
 class Engine:
     """One store and its server."""
 
-    def __init__(self, path: str | Path, settings: Settings) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        settings: Settings,
+        *,
+        connect: Connect = connect_plain,
+        flush_edits: bool = True,
+    ) -> None:
         self._settings = settings
-        self._store = Store(path)
-        self._outbox = Outbox(self._store.connection)
+        self._store = Store(path, connect=connect, flush_edits=flush_edits)
+        self._outbox = Outbox(self._store.connection, self._store.touch)
         self._sync_lock = threading.Lock()
         self.bell: Bell = Bell()
+        self.listeners: Listeners = self._store.listeners
+        self.rows: Rows = Rows(self._store)
         self.local: Local = Local(
             self._store,
             self._outbox,
@@ -77,6 +91,8 @@ class Engine:
 
     def sync(self, *, held_groups: Callable[[], Collection[str]]) -> Steps[SyncReport]:
         """Push, then pull. Raises: a FieldsyncError with the unfinished report; work is kept."""
+        if self.listeners.is_telling:  # the sync that made the change waits for the listener
+            raise RuntimeError("sync() in a change listener waits for itself: use sync_soon()")
         return self._rounds.once(held_groups)
 
     def live(self, *, held_groups: Callable[[], Collection[str]], told: Told) -> Steps[None]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fieldsync.engine.local import normal_fields
 from fieldsync.errors import IssueClosed, Unresolvable
+from fieldsync.listeners import Cause
 from fieldsync.merge import Edit
 from fieldsync.wire import Op, Outcome
 
@@ -49,7 +50,7 @@ class Issues:
         Raises: IssueClosed; UnsendableValue; Unresolvable when the row is gone and there is
         nothing to update.
         """
-        with self._store.transaction():
+        with self._store.transaction(Cause.ISSUE):
             issue = self._take(issue_id)
             if keep == "theirs":
                 return None
@@ -77,7 +78,7 @@ class Issues:
 
     def retry(self, issue_id: int) -> None:
         """Queue the refused mutation again as it was. Raises: IssueClosed."""
-        with self._store.transaction():
+        with self._store.transaction(Cause.ISSUE):
             issue = self._take(issue_id)
             edit = Edit(
                 op=Op(issue.op),
@@ -89,7 +90,7 @@ class Issues:
 
     def discard(self, issue_id: int) -> None:
         """Drop the refused mutation for good. Raises: IssueClosed."""
-        with self._store.transaction():
+        with self._store.transaction(Cause.ISSUE):
             self._take(issue_id)
 
     def _take(self, issue_id: int) -> IssueRecord:

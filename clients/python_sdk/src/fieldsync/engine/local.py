@@ -1,4 +1,4 @@
-"""Local rows: what the app reads and edits, with or without a link.
+"""Local: what the app edits, with or without a link.
 
     edit -> changed fields -> pending entry of the row -> local view
 
@@ -8,11 +8,13 @@ An edit is complete when the call returns: it is on the disk and in the local vi
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, replace
+from collections.abc import Mapping  # at run time: dataclass fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fieldsync.errors import RowExists, RowNotFound, UnsendableValue
-from fieldsync.merge import Edit, changed_fields, coalesce, local_view
+from fieldsync.errors import AlreadySent, RowExists, RowNotFound, UnsendableValue
+from fieldsync.listeners import Cause
+from fieldsync.merge import Edit, changed_fields, coalesce, local_view, on_older_base
 from fieldsync.outbox import Entry
 from fieldsync.store import IssueRecord
 from fieldsync.wire import (
@@ -26,32 +28,34 @@ from fieldsync.wire import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from datetime import datetime
 
     from fieldsync.outbox import Outbox
     from fieldsync.store import Store
 
 NO_GROUPS: frozenset[str] = frozenset()
+FIRST_VERSION = 1  # what the server makes of a create
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """A row as the app sees it: the server's state with this device's edits on top.
+class Seen:
+    """A row as somebody saw it who edits it now: its fields, and the server's version."""
 
-    `version` is the server's, None before the row was pulled for the first time. `is_pending`
-    says that an edit of it has no answer yet.
-    """
-
-    collection: str
-    id: str
+    data: Mapping[str, Any]
     version: int | None
-    data: dict[str, Any]
-    is_pending: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undone:
+    """An edit that was given up: what it was to do, and the fields that it was to write."""
+
+    op: Op
+    data: Mapping[str, Any]
 
 
 class Local:
-    """The rows, edits and issues of one store."""
+    """The edits of one store."""
 
     def __init__(
         self,
@@ -65,49 +69,6 @@ class Local:
         self.outbox = outbox
         self._now = now
         self._on_edit = on_edit
-
-    # reading
-
-    def get(self, collection: str, row_id: str) -> Row | None:
-        """The row, or None when this device does not hold it (or has deleted it)."""
-        with self.store.transaction():
-            server = self.store.get_row(collection, row_id)
-            view = self.view(collection, row_id)
-            if view is None:
-                return None
-            is_pending = self._is_waiting(collection, row_id)
-        return Row(
-            collection=collection,
-            id=row_id,
-            version=server.version if server else None,
-            data=view,
-            is_pending=is_pending,
-        )
-
-    def _is_waiting(self, collection: str, row_id: str) -> bool:
-        return bool(
-            self.outbox.get_pending(collection, row_id) or self.outbox.get_sent(collection, row_id)
-        )
-
-    def all(self, collection: str) -> list[Row]:
-        """All rows of the collection in the local view, by id."""
-        with self.store.transaction():
-            server = {row.row_id: row for row in self.store.list_rows(collection)}
-            edits = self.outbox.list_collection_edits(collection)
-        rows = []
-        for row_id in sorted(server.keys() | edits.keys()):
-            pulled, own = server.get(row_id), edits.get(row_id, [])
-            view = local_view(pulled.data if pulled else None, [edit for edit, _ in own])
-            if view is not None:
-                row = Row(
-                    collection=collection,
-                    id=row_id,
-                    version=pulled.version if pulled else None,
-                    data=view,
-                    is_pending=any(is_waiting for _, is_waiting in own),
-                )
-                rows.append(row)
-        return rows
 
     def view(self, collection: str, row_id: str) -> dict[str, Any] | None:
         """The row's fields in the local view."""
@@ -127,19 +88,21 @@ class Local:
         groups: frozenset[str] = NO_GROUPS,
     ) -> str:
         """Queue a new row and return its id. Raises: RowExists, UnsendableValue."""
-        now_ms = int(self._now().timestamp() * 1000)
-        row_id = canonical_id(
-            row_id or new_row_id(now_ms=now_ms, random_bytes=secrets.token_bytes(10))
-        )
+        row_id = canonical_id(row_id or self.new_id())
         data = normal_fields(collection, row_id, data)
         edit = Edit(op=Op.CREATE, data=data, groups=groups)
-        with self.store.transaction():
+        with self.store.transaction(Cause.EDIT):
             # A deleted row's id stays taken: until the delete is echoed, its server row is here.
             is_known = self.store.get_row(collection, row_id) is not None
             if is_known or self.outbox.list_edits(collection, row_id):
                 raise RowExists(collection, row_id)
             self.enqueue(collection, row_id, edit, base=None)
         return row_id
+
+    def new_id(self) -> str:
+        """An id for a row or a child of one."""
+        now_ms = int(self._now().timestamp() * 1000)
+        return new_row_id(now_ms=now_ms, random_bytes=secrets.token_bytes(10))
 
     def update(
         self,
@@ -148,26 +111,44 @@ class Local:
         fields: Mapping[str, Any],
         *,
         groups: frozenset[str] = NO_GROUPS,
+        seen: Seen | None = None,
     ) -> None:
         """Queue those of `fields` that differ from the local view.
 
-        Raises: RowNotFound, UnsendableValue.
+        `seen` is the row as it was when the edit began, if that was before this call: what
+        others changed since is not overwritten unasked. Raises: RowNotFound, UnsendableValue.
         """
-        with self.store.transaction():
+        with self.store.transaction(Cause.EDIT):
             view = self._existing(collection, row_id)
             changed = changed_fields(view, normal_fields(collection, row_id, fields))
             if changed:
                 basis = self.basis(collection, row_id)
+                if seen is not None and basis is not None and _has_moved(seen, view, changed):
+                    basis = min(basis, seen.version or FIRST_VERSION)
                 edit = Edit(op=Op.UPDATE, data=changed, base_version=basis, groups=groups)
                 self.enqueue(collection, row_id, edit, base=view)
 
     def delete(self, collection: str, row_id: str, *, groups: frozenset[str] = NO_GROUPS) -> None:
         """Queue the deletion of the row. Raises: RowNotFound."""
-        with self.store.transaction():
+        with self.store.transaction(Cause.EDIT):
             view = self._existing(collection, row_id)
             basis = self.basis(collection, row_id)
             edit = Edit(op=Op.DELETE, data={}, base_version=basis, groups=groups)
             self.enqueue(collection, row_id, edit, base=view)
+
+    def undo(self, collection: str, row_id: str) -> Undone | None:
+        """Give up the row's pending edit, and return it; None when there is none.
+
+        Raises: AlreadySent when the row's only unsettled edit is on its way to the server.
+        """
+        with self.store.transaction(Cause.EDIT):
+            pending = self.outbox.get_pending(collection, row_id)
+            if pending is not None:
+                self.outbox.remove(pending)
+                return Undone(op=pending.edit.op, data=pending.edit.data)
+            if self.outbox.get_sent(collection, row_id) is not None:
+                raise AlreadySent(collection, row_id)
+        return None
 
     def _existing(self, collection: str, row_id: str) -> dict[str, Any]:
         view = self.view(collection, row_id)
@@ -206,7 +187,9 @@ class Local:
             )
             self.outbox.add(entry)
             return
-        joined = coalesce(pending.edit, edit)
+        self._replace(pending, coalesce(on_older_base(pending.edit, edit), edit))
+
+    def _replace(self, pending: Entry, joined: Edit | None) -> None:
         if joined is None:
             self.outbox.remove(pending)
         else:
@@ -221,15 +204,9 @@ class Local:
             self.enqueue(collection, row_id, edit, base=base)
             return
         later = pending.edit
-        if edit.op is Op.UPDATE and later.base_version is not None:
-            # The older base: better one conflict too many than an overwritten edit.
-            oldest = min(edit.base_version or later.base_version, later.base_version)
-            edit = replace(edit, base_version=oldest)
+        edit = on_older_base(edit, later)
         joined = coalesce(later, edit) if edit.op is Op.DELETE else coalesce(edit, later)
-        if joined is None:
-            self.outbox.remove(pending)
-        else:
-            self.outbox.replace_edit(pending, joined, revision=pending.revision + 1)
+        self._replace(pending, joined)
 
     # refusing
 
@@ -259,6 +236,12 @@ class Local:
                 **issue,
             )
         )
+
+
+def _has_moved(seen: Seen, view: Mapping[str, Any], changed: Mapping[str, Any]) -> bool:
+    """Whether a field that is being written is not any more what its author saw."""
+    known = {name: seen.data[name] for name in changed if name in seen.data}
+    return bool(changed_fields(view, known))
 
 
 def normal_fields(collection: str, row_id: str, data: Mapping[str, Any]) -> dict[str, Any]:

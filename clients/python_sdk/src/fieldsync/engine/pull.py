@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fieldsync.errors import ServerBug
+from fieldsync.listeners import Cause
 from fieldsync.store import ServerRow
 from fieldsync.transport import GONE, Request
 from fieldsync.wire import (
@@ -102,7 +103,7 @@ class Pull:
 
     def _apply(self, cursor: str | None, page: PullPage, report: SyncReport) -> None:
         """The page and its cursor, in one transaction."""
-        with self._store.transaction():
+        with self._store.transaction(Cause.PULL):
             if self._store.get_meta("cursor") != cursor:
                 return  # another process on this store has pulled meanwhile
             generation = self._store.generation

@@ -14,7 +14,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fieldsync.errors import ServerBug
-from fieldsync.merge import Edit, can_overwrite_unseen, choose_batch, coalesce
+from fieldsync.listeners import Cause
+from fieldsync.merge import Edit, can_overwrite_unseen, choose_batch, coalesce, local_view
 from fieldsync.outbox import Ack
 from fieldsync.store import ServerRow
 from fieldsync.transport import GONE, TOO_LARGE, Request
@@ -103,7 +104,7 @@ class Push:
 
     def _settle(self, batch: Batch, results: list[Result], report: SyncReport) -> None:
         """Carry out a final answer. Raises: ServerBug when it is not the answer to `batch`."""
-        with self._store.transaction():
+        with self._store.transaction(Cause.ACK):
             entries = self._outbox.list_sent(batch)
             if not entries:
                 return  # another process on this store has settled it
@@ -234,7 +235,7 @@ def _is_seen(op: Op, result: Result, version: int, seen: ServerRow | None) -> bo
 
 def _would_overwrite(entry: Entry, current: str, pending: Edit) -> bool:
     base = {} if entry.base is None else parse_object(entry.base)
-    expected = {**base, **entry.edit.data}
+    expected = local_view(base, [entry.edit]) or {}
     return can_overwrite_unseen(expected=expected, current=parse_object(current), pending=pending)
 
 

@@ -143,7 +143,8 @@ class Rows:
         if row is None or row.is_deleted:
             return {"outcome": "gone" if row else "not_found", "code": "row_deleted"}
         base = mutation["base_version"]
-        edit = {k: v for k, v in mutation["data"].items() if row.data.get(k) != v}
+        told = {k: without_removed(v) for k, v in mutation["data"].items()}
+        edit = {k: v for k, v in told.items() if row.data.get(k) != v}
         if not edit:
             return {"outcome": "unchanged", "version": row.version}
         moved = {k for k, version in row.field_versions.items() if version > base}
@@ -250,6 +251,13 @@ def _refuse_what_is_bad(mutation: dict[str, Any]) -> dict[str, Any] | None:
     return (
         None if bad is None else refusal("invalid", "validation_failed", path=bad, detail="Bad.")
     )
+
+
+def without_removed(value: Any) -> Any:
+    """A list of children, which is replaced, without those that are to be removed."""
+    if not isinstance(value, list):
+        return value
+    return [item for item in value if not (isinstance(item, dict) and item.get("deleted") is True)]
 
 
 def conflict(row: Row, fields: list[str], base: int | None) -> dict[str, Any]:
