@@ -42,7 +42,7 @@ class Phone:
         self.client.close()
         self.client = self._start()
 
-    def __getitem__(self, collection: str) -> fieldsync.Collection:
+    def __getitem__(self, collection: str) -> fieldsync.Collection[fieldsync.Row]:
         return self.client.collection(collection)
 
     def sync(self) -> fieldsync.SyncReport:

@@ -32,7 +32,7 @@ async def main(url: str, store: str, username: str) -> None:
     """Keep the board."""
     loop, news = asyncio.get_running_loop(), asyncio.Event()
 
-    def hear(change: fieldsync.RowsChanged) -> None:
+    def hear(_change: fieldsync.RowsChanged) -> None:
         loop.call_soon_threadsafe(news.set)  # it is another thread that has changed the store
 
     async with fieldsync.AsyncClient(url, store=store, platform="board") as client:
