@@ -20,7 +20,7 @@ from rich.console import Console
 
 from backend.devstack.errors import DevstackError
 from backend.devstack.signals import Stopped, orderly_signals
-from loadtests.bench.cases import CASES, PullCase, PushCase, Sizes
+from loadtests.bench.cases import CASES, AnyCase, DeviceCase, Sizes
 from loadtests.bench.client import start_clients
 from loadtests.bench.errors import BenchFailed
 
@@ -98,14 +98,15 @@ def _run(options: argparse.Namespace) -> int:
     if options.profile:
         from loadtests.bench.profiling import write_profile
 
+        if isinstance(chosen[0], DeviceCase):
+            message = "A device's own work has no profile here: run cProfile on bench/device.py."
+            raise BenchFailed(message)
         write_profile(options.profile, chosen[0], rows=options.rows, sizes=sizes)
         return 0
     return _measure(chosen, options, sizes)
 
 
-def _measure(
-    chosen: Sequence[PushCase | PullCase], options: argparse.Namespace, sizes: Sizes
-) -> int:
+def _measure(chosen: Sequence[AnyCase], options: argparse.Namespace, sizes: Sizes) -> int:
     from loadtests.bench import report
     from loadtests.bench.measure import Bench
     from loadtests.bench.stage import set_stage

@@ -7,6 +7,7 @@ import enum
 from typing import Final
 
 TENANTS: Final = 8
+FEWER: Final = 5  # rows of a filling to one of `FEW`
 DEVICES: Final = 8  # in the first tenant; the others have one each
 
 
@@ -43,6 +44,7 @@ class Filling(enum.Enum):
     """What is there to pull."""
 
     PLAIN = enum.auto()  # one territory
+    FEW = enum.auto()  # the same, a fifth of the rows
     MANY_SCOPES = enum.auto()  # as many rows, in a hundred territories
     LARGE = enum.auto()  # many more rows
 
@@ -61,6 +63,22 @@ class PullCase(Case):
         return self.kind in {Kind.PAGES, Kind.STREAM, Kind.CHANGED}
 
 
+class Task(enum.StrEnum):
+    """What a device does with the SDK, and by hand."""
+
+    SYNC = enum.auto()  # a first sync
+    CREATE = enum.auto()  # new rows, one by one
+    IMPORT = enum.auto()  # starts of Python
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceCase(Case):
+    """What a device does; the floor is the same by hand, on the same server."""
+
+    task: Task
+    filling: Filling = Filling.PLAIN
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
     """How many rows there are to pull, and how often a run asks for little."""
@@ -71,7 +89,13 @@ class Sizes:
 
     def rows_of(self, filling: Filling) -> int:
         """Return how many rows this filling has."""
-        return self.large_rows if filling is Filling.LARGE else self.rows
+        match filling:
+            case Filling.LARGE:
+                return self.large_rows
+            case Filling.FEW:
+                return max(1, self.rows // FEWER)
+            case _:
+                return self.rows
 
 
 PUSHES: Final = (
@@ -131,4 +155,18 @@ PULLS: Final = (
     ),
     PullCase(name="digest", title="digest", kind=Kind.DIGEST),
 )
-CASES: Final[tuple[PushCase | PullCase, ...]] = (*PUSHES, *PULLS)
+DEVICE: Final = (
+    DeviceCase(
+        name="device-sync", title="device: first sync, a stream", task=Task.SYNC, target=0.5
+    ),
+    DeviceCase(
+        name="device-sync-few",
+        title="device: first sync of fewer rows",
+        task=Task.SYNC,
+        filling=Filling.FEW,
+    ),
+    DeviceCase(name="device-create", title="device: new rows, one by one", task=Task.CREATE),
+    DeviceCase(name="device-import", title="device: start of Python", task=Task.IMPORT),
+)
+AnyCase = PushCase | PullCase | DeviceCase
+CASES: Final[tuple[AnyCase, ...]] = (*PUSHES, *PULLS, *DEVICE)

@@ -7,36 +7,19 @@ Work that failed, or rows that are not there afterwards, end the bench.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import random
 from collections.abc import Iterator, Sequence
 
-from loadtests.bench.cases import PullCase, PushCase, Sizes
+from loadtests.bench.cases import AnyCase, DeviceCase, PullCase, Sizes
 from loadtests.bench.client import Clients, Job
+from loadtests.bench.device_runs import DeviceRuns
+from loadtests.bench.filled import FilledTenants
 from loadtests.bench.processes import Shares, cpu_s, machine_cpu_s
 from loadtests.bench.pull_runs import PullRuns
 from loadtests.bench.push_runs import PushRuns, batches_of, check_counts
+from loadtests.bench.rounds import Round, Run
 from loadtests.bench.stage import Side, Stage
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """What one run of one side came to; `foreign_cpu_s` is what is not the bench's at all."""
-
-    units: int  # rows, or requests
-    seconds: float
-    server_cpu_s: float
-    database_cpu_s: float
-    foreign_cpu_s: float
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Round:
-    """The same work on both sides, one right after the other."""
-
-    floor: Run
-    product: Run
 
 
 class Bench:
@@ -48,9 +31,11 @@ class Bench:
         self._stage = stage
         self._clients = clients
         self._pushes = PushRuns(stage, rng, rows=rows, push=self._carry_out)
-        self._pulls = PullRuns(stage, rng, sizes)
+        tenants = FilledTenants(stage, rng, sizes)
+        self._pulls = PullRuns(tenants, sizes)
+        self._devices = DeviceRuns(stage, tenants, sizes)
 
-    def measure(self, case: PushCase | PullCase, *, rounds: int) -> Iterator[Round]:
+    def measure(self, case: AnyCase, *, rounds: int) -> Iterator[Round]:
         """Yield the rounds of `case`.
 
         Raises:
@@ -64,9 +49,11 @@ class Bench:
                 floor = self._run(self._stage.floor, case)
                 yield Round(floor=floor, product=self._run(self._stage.product, case))
 
-    def _run(self, side: Side, case: PushCase | PullCase) -> Run:
+    def _run(self, side: Side, case: AnyCase) -> Run:
         if isinstance(case, PullCase):
             return self._time(side, self._pulls.make_jobs(side, case))
+        if isinstance(case, DeviceCase):
+            return self._devices.run(side, case)
         jobs = self._pushes.make_jobs(side, case)
         counts = self._pushes.count(side, case)
         run = self._time(side, jobs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from typing import Final
 
@@ -12,7 +11,7 @@ from loadtests.bench.errors import BenchFailed
 from loadtests.bench.filled import Filled, FilledTenants
 from loadtests.bench.filling import total
 from loadtests.bench.pulls import Pages, Poll, Stream, Summing
-from loadtests.bench.stage import Side, Stage
+from loadtests.bench.stage import Side
 
 SYNCS: Final = 2  # first syncs of a run
 POLLS_A_CHANGED, POLLS_A_DIGEST = 5, 40  # what takes about as long as one of these
@@ -22,8 +21,8 @@ WARM_UPS: Final = 5  # pulls of the changed rows, or as many polls
 class PullRuns:
     """Gives each device its work."""
 
-    def __init__(self, stage: Stage, rng: random.Random, sizes: Sizes) -> None:
-        self._tenants = FilledTenants(stage, rng, sizes)
+    def __init__(self, tenants: FilledTenants, sizes: Sizes) -> None:
+        self._tenants = tenants
         self._sizes = sizes
 
     def make_jobs(self, side: Side, case: PullCase) -> list[Job]:

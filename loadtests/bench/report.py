@@ -16,19 +16,22 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from loadtests.bench.cases import Case, PullCase
-from loadtests.bench.measure import Round, Run
+from loadtests.bench.cases import Case, DeviceCase, PullCase, Task
+from loadtests.bench.rounds import Round, Run
 
 PER_UNITS: Final = 1_000  # CPU is given for so many rows, or requests
 TICK_S: Final = 0.01  # the system counts CPU in these; work that took less shows as none
 FOREIGN_SHARE_MAX: Final = 0.1  # of the cores; beyond it, clocks measure the others too
 SIDES: Final = ("floor", "product")
 SMALL, LARGE = "changed", "changed-large"  # the same work among few rows and among many
+FEW, ALL = "device-sync-few", "device-sync"  # the same work with few rows and with many
+MIB: Final = 1024 * 1024
 LEGEND: Final = f"""\
 Figures are floor / product, medians of the rounds. What is counted are rows, and requests (r)
 where there are none; CPU is in seconds per {PER_UNITS:,} of them.
 ratio   the product's throughput beside the floor's; range: the worst and the best round
-by CPU  the same of the CPU that server and database used: steadier on a busy machine"""
+by CPU  the same of the CPU that server and database used: steadier on a busy machine
+Of a device the floor is the same by hand, and CPU is the device's own."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +139,12 @@ def show(results: Sequence[Figures], console: Console) -> None:
             "[bold]Changed rows of a large tenant beside those of a small one[/], "
             "floor / product: CPU {:.2f} / {:.2f}, time {:.2f} / {:.2f}.".format(*growth)
         )
+    peaks = find_peaks(results)
+    if peaks:
+        console.print(
+            "[bold]Memory of a device in a first sync[/], a fifth of the rows and all of them: "
+            "{:.0f} and {:.0f} MiB.".format(*(peak / MIB for peak in peaks))
+        )
     if any(figures.is_busy for figures in results):
         share = max(figures.foreign_share for figures in results)
         console.print(
@@ -157,6 +166,7 @@ def as_json(results: Sequence[Figures]) -> dict[str, Any]:
             "server_cpu_s_per_1000": figures.medians(server_cpu),
             "database_cpu_s_per_1000": figures.medians(database_cpu),
             "foreign_share": figures.foreign_share,
+            "peak_bytes": figures.medians(lambda run: run.peak_bytes),
             "rounds": [dataclasses.asdict(each) for each in figures.rounds],
         }
         for figures in results
@@ -182,8 +192,28 @@ def find_growth(results: Sequence[Figures]) -> tuple[float, float, float, float]
     )  # type: ignore[return-value]  # two of each
 
 
+def find_peaks(results: Sequence[Figures]) -> tuple[float, float] | None:
+    """Return the SDK's peak of memory in a first sync of few rows, and of all of them, in bytes.
+
+    None if not both cases were measured.
+    """
+    by_name = {figures.case.name: figures for figures in results}
+    few, whole = by_name.get(FEW), by_name.get(ALL)
+    if few is None or whole is None:
+        return None
+    few_bytes, all_bytes = (
+        figures.medians(lambda run: run.peak_bytes)["product"] for figures in (few, whole)
+    )
+    return few_bytes, all_bytes
+
+
 def _mark(case: Case) -> str:
-    return " r" if isinstance(case, PullCase) and not case.has_rows else ""
+    has_rows = (
+        case.has_rows
+        if isinstance(case, PullCase)
+        else not isinstance(case, DeviceCase) or case.task is not Task.IMPORT
+    )
+    return "" if has_rows else " r"
 
 
 def _pair(figures: Figures, figure: Callable[[Run], float], form: str) -> str:

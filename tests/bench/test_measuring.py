@@ -20,10 +20,10 @@ from rich.console import Console
 from loadtests.bench.cases import CASES
 from loadtests.bench.client import Job, start_clients
 from loadtests.bench.errors import BenchFailed
-from loadtests.bench.measure import Round, Run
 from loadtests.bench.processes import Shares, cpu_s
 from loadtests.bench.push_runs import check_counts
 from loadtests.bench.report import Figures, as_json, find_growth, show
+from loadtests.bench.rounds import Round, Run
 from loadtests.bench.workload import Batch
 from tests.bench.asking import answer
 

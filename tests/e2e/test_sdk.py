@@ -17,6 +17,9 @@ from sync.ids import uuid7
 from sync.testing.faulty_link import Fault, faulty_link
 from tests.e2e.conftest import Make
 
+# The live server of Django's tests is no ASGI server: it collects a stream, and complains.
+pytestmark = pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume:Warning")
+
 SNAPPY = fieldsync.RetryPolicy(
     attempts_max=6, wait_s_max=20, backoff_first_s=0.01, backoff_s_max=0.1
 )

@@ -42,6 +42,13 @@ class Phone:
         self.client.close()
         self.client = self._start()
 
+    def share_store_of(self, phone: Phone) -> None:
+        """Start on the store of another one, as where somebody has deleted the lock file."""
+        self.client.close()
+        self.path = phone.path
+        phone.path.with_name(f"{phone.path.name}.lock").unlink()
+        self.client = self._start()
+
     def __getitem__(self, collection: str) -> fieldsync.Collection[fieldsync.Row]:
         return self.client.collection(collection)
 

@@ -101,6 +101,7 @@ def test_row_without_edits_leaves_quietly(server: Any, phone: Any, row_id: str) 
 
 def test_page_and_cursor_are_one_step(server: Any, phone: Any, new_phone: Any) -> None:
     """A first sync cut after some pages goes on from the last page it stored."""
+    server.can_stream = False
     for at in range(2500):
         phone["work_orders"].create({"title": str(at)})
     phone.sync()
@@ -110,11 +111,12 @@ def test_page_and_cursor_are_one_step(server: Any, phone: Any, new_phone: Any) -
         fresh.sync()
     assert fresh.client.status().rows == 1000
     fresh.restart()
-    before = len(server.seen)
+    server.seen.clear()
 
     report = fresh.sync()
 
-    assert (report.pulled, len(server.seen) - before) == (1500, 2)
+    paths = [path for _, path, *_ in server.seen]
+    assert (report.pulled, paths) == (1500, ["sync/pull", "sync/pull", "sync/digest"])
     assert fresh.view("work_orders") == server.live("work_orders")
 
 
@@ -293,7 +295,7 @@ def test_row_data_is_kept_as_received(server: Any, phone: Any) -> None:
     page = f'{{"cursor": "1:1", "has_more": false, "changes": [{{"op": "upsert", "collection": "sites", "id": "s1", "version": 1, "data": {raw}}}]}}'
     server._pull = lambda *given: answer(200, page.encode())
 
-    phone.sync()
+    phone.pull()
 
     assert phone.client._engine._store.get_row("sites", "s1").text == raw
 
@@ -318,20 +320,12 @@ def test_page_that_cannot_be_applied_leaves_the_cursor_where_it_was(
     assert phone.view("work_orders") == server.live("work_orders")
 
 
-def share_store(other: Any, phone: Any) -> None:
-    """Start `other` on the store of `phone`, as where somebody has deleted the lock file."""
-    other.client.close()
-    other.path = phone.path
-    phone.path.with_name(f"{phone.path.name}.lock").unlink()
-    other.restart()
-
-
 def test_sweep_spares_a_row_that_was_acked_while_the_pages_came(
     server: Any, phone: Any, new_phone: Any, row_id: str
 ) -> None:
     """Another process pushed after the page was read: the page could not show the row."""
     other = new_phone(None)
-    share_store(other, phone)
+    other.share_store_of(phone)
     server.hide("tess", "work_orders", row_id)
     server.gone_code = "cursor_expired"
 
@@ -347,7 +341,8 @@ def test_sweep_spares_a_row_that_was_acked_while_the_pages_came(
             other.push()
 
     server.before_answer = push_from_the_other_process
-    phone.sync()
+    assert not phone.pull()
+    assert phone.pull()
 
     assert phone["work_orders"].get(row_id).data["title"] == "Acked"
     assert phone.client.status().acked_unseen == 1
@@ -358,7 +353,7 @@ def test_pages_pulled_by_another_process_are_not_applied_twice(
 ) -> None:
     """An older page must not turn the replica back, nor its cursor."""
     other = new_phone(None)
-    share_store(other, phone)
+    other.share_store_of(phone)
     server.edit("work_orders", row_id, title="First")
 
     def pull_in_the_other_process(path: str) -> None:
@@ -417,6 +412,28 @@ def test_scope_exit_ends_the_wait_for_an_echo(server: Any, phone: Any, row_id: s
     assert (phone.view("work_orders"), phone.client.status().acked_unseen) == ({}, 0)
 
 
+def test_row_that_leaves_under_an_edit_on_its_way_waits_for_the_answer(
+    server: Any, phone: Any, row_id: str
+) -> None:
+    """Both edits end up in issues, the later one on top of what became of the first."""
+    phone["work_orders"].update(row_id, {"title": "Sent"})
+    server.faults.extend([Fault.CUT_BEFORE] * 6)
+    with pytest.raises(fieldsync.Unreachable):
+        phone.sync()
+    phone["work_orders"].update(row_id, {"kind": "Pending"})
+    server.hide("tess", "work_orders", row_id)
+
+    phone.pull()
+    status = phone.client.status()
+    assert (status.sent, status.pending, status.issues) == (1, 1, 0)
+
+    phone.sync()
+    assert [issue.mine for issue in phone.client.issues()] == [
+        {"title": "Sent"},
+        {"kind": "Pending"},
+    ]
+
+
 def test_edit_that_changes_nothing_is_not_sent(phone: Any, row_id: str) -> None:
     """Saving a form untouched costs no mutation."""
     phone["work_orders"].update(row_id, dict(phone["work_orders"].get(row_id).data))
@@ -433,7 +450,8 @@ def test_fresh_pull_cut_by_a_restart_still_sweeps_at_its_end(
     phone.sync()
     server.hide("tess", "work_orders", row_id)
     server.gone_code = "cursor_expired"
-    server.tell = forget_exits(server)
+    server.can_stream = False
+    monkeypatch.setattr(server, "tell", forget_exits(server))
     server.faults.extend([None, None, *[Fault.CUT_BEFORE] * 6])
     with pytest.raises(fieldsync.Unreachable):
         phone.sync()
@@ -448,10 +466,10 @@ def test_fresh_pull_cut_by_a_restart_still_sweeps_at_its_end(
 
 def forget_exits(server: Any) -> Any:
     """A change as a first sync tells it: the row that left is not mentioned at all."""
-    change = type(server).tell
+    tell = server.tell
 
     def mention(name: Any, device: str, user: str) -> Any:
-        told = change(server, name, device, user)
+        told = tell(name, device, user)
         return told if told["op"] == "upsert" else told | {"id": "another-row"}
 
     return mention

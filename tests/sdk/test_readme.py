@@ -42,6 +42,7 @@ def url(server: Any, cut_bodies: list[int]) -> Iterator[str]:
                 content=self.rfile.read(length),
             )
             response = server.handle(request)
+            response.read()
             is_cut = cut_bodies and self.path.endswith("sync/push")
             body = response.content[: cut_bodies.pop()] if is_cut else response.content
             self.send_response(response.status_code)

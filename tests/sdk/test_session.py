@@ -28,6 +28,7 @@ def test_expired_token_is_refreshed_once_and_the_same_bytes_go_again(
         "auth/refresh",
         "sync/push",
         "sync/pull",
+        "sync/digest",
     ]
     assert len(set(server.pushes())) == 1
     assert report.retries == 0

@@ -28,8 +28,9 @@ def use(client: fieldsync.Client) -> None:
     assert_type(report.outcomes, Counter[str])
     assert_type(client.status(), fieldsync.Status)
     assert_type(client.status().user, str | None)
-    client.run_forever(told)
+    client.run_forever(told, progress=watch)
     client.run_forever()
+    assert_type(client.verify(progress=watch).verified, bool | None)
 
 
 def told(report: fieldsync.SyncReport, error: fieldsync.FieldsyncError | None) -> None:
@@ -37,6 +38,11 @@ def told(report: fieldsync.SyncReport, error: fieldsync.FieldsyncError | None) -
     if error is not None:
         assert_type(error.error_class, fieldsync.ErrorClass)
         assert_type(error.retry_after_s, float | None)
+
+
+def watch(progress: fieldsync.Progress) -> None:
+    """How far it is."""
+    assert_type(progress.total, int | None)
 
 
 def edit(client: fieldsync.Client) -> None:

@@ -21,7 +21,7 @@ from fieldsync.client import (
 )
 from fieldsync.collection import Collection
 from fieldsync.engine.local import Undone
-from fieldsync.engine.report import Status, SyncReport
+from fieldsync.engine.report import Progress, Status, SyncReport
 from fieldsync.engine.rows import Row
 from fieldsync.errors import (
     AlreadySent,
@@ -45,6 +45,7 @@ from fieldsync.errors import (
     UpgradeRequired,
 )
 from fieldsync.listeners import Cause, RowsChanged
+from fieldsync.machine import State
 from fieldsync.retry import RetryPolicy
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "NeedsUser",
     "Options",
     "OtherUsersWork",
+    "Progress",
     "RateLimited",
     "RetryPolicy",
     "Row",
@@ -71,6 +73,7 @@ __all__ = [
     "RowRefused",
     "RowsChanged",
     "ServerBug",
+    "State",
     "Status",
     "StoreInUse",
     "SyncReport",

@@ -23,7 +23,8 @@ from fieldsync.collection import Collection
 from fieldsync.connections import connect_plain
 from fieldsync.drivers import AsyncOutside, Outside, drive, drive_async
 from fieldsync.engine import Engine
-from fieldsync.engine.settings import Settings
+from fieldsync.engine.report import Meter
+from fieldsync.engine.settings import Settings, choose_collections
 from fieldsync.errors import ErrorClass
 from fieldsync.machine import Event
 from fieldsync.retry import RetryPolicy
@@ -31,7 +32,7 @@ from fieldsync.transport import AsyncTransport, Transport, Wording
 from fieldsync.wire import NEEDS_A_PERSON, Outcome, find_unsendable_name
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
     from pathlib import Path
     from types import TracebackType
     from typing import Self, Unpack
@@ -40,19 +41,22 @@ if TYPE_CHECKING:
 
     from fieldsync.connections import Connect
     from fieldsync.engine.issues import Keep
-    from fieldsync.engine.report import Status, SyncReport
+    from fieldsync.engine.report import Progress, Status, SyncReport
     from fieldsync.engine.rows import Row
     from fieldsync.errors import FieldsyncError
     from fieldsync.listeners import RowsChanged
+    from fieldsync.steps import Steps
     from fieldsync.store import IssueRecord
 
     Told = Callable[[SyncReport, FieldsyncError | None], None]
+    Watch = Callable[[Progress], None]
 
 T = TypeVar("T")
 
 __version__ = "0.1.0"
 TIMEOUT_S = 30.0  # a push of 500 rows over a bad link takes a while
 PUSH_ROWS_MAX = 500  # half the server's limit: a lost answer costs less
+CHECK_S = 86_400.0  # a replica that went wrong is mended within a day
 POLL_S = 60.0  # a poke that was lost costs this long
 LISTENER_END_S = 1.0  # an ear that is still reading then is let go of
 
@@ -66,6 +70,8 @@ class BaseOptions(TypedDict, total=False):
     app_version: str  # told at login
     timeout_s: float
     push_rows_max: int
+    collections: Iterable[str]  # only these are synced; without it, all
+    check_s: float  # how often the replica is compared with the server
     poll_s: float  # how often `run_forever` asks, pokes or not
     retry: RetryPolicy
     flush_edits: bool  # False: edits are faster; a power cut may cost those of the last minute
@@ -107,6 +113,8 @@ class _Base:
             rng=options.get("rng", random.SystemRandom()),
             now=now,
             poll_s=options.get("poll_s", POLL_S),
+            check_s=options.get("check_s", CHECK_S),
+            collections=choose_collections(options.get("collections")),
         )
         self._engine = Engine(
             store,
@@ -161,6 +169,16 @@ class _Base:
     def _held_groups(self) -> tuple[str, ...]:
         return tuple(self._open_groups)
 
+    def _syncing(self, progress: Watch | None, *, must_check: bool = False) -> Steps[SyncReport]:
+        return self._engine.sync(
+            held_groups=self._held_groups, meter=Meter(progress), must_check=must_check
+        )
+
+    def _living(self, told: Told | None, progress: Watch | None) -> Steps[None]:
+        return self._engine.live(
+            held_groups=self._held_groups, told=told or _tell_nobody, meter=Meter(progress)
+        )
+
     def issues(self) -> list[Issue]:
         """Refused mutations that wait for a person, oldest first."""
         return [Issue(self._engine, record) for record in self._engine.issues.list_open()]
@@ -204,15 +222,22 @@ class Client(_Base):
         )
         drive(steps, self._outside)
 
-    def sync(self) -> SyncReport:
+    def sync(self, *, progress: Watch | None = None) -> SyncReport:
         """Push until the outbox is empty, then pull until nothing is left.
+
+        `progress` hears how far it is, a few times a second. Now and then the replica is compared
+        with the server, and mended where it differs: the report says so.
 
         Raises: Unreachable when the retry budget runs out, AuthRequired, UpgradeRequired,
         ServerBug. In each case the work is kept, and a later call goes on.
         """
-        return drive(self._engine.sync(held_groups=self._held_groups), self._outside)
+        return drive(self._syncing(progress), self._outside)
 
-    def run_forever(self, told: Told | None = None) -> None:
+    def verify(self, *, progress: Watch | None = None) -> SyncReport:
+        """Sync, and prove that the replica equals the server, or mend it. Raises: as `sync`."""
+        return drive(self._syncing(progress, must_check=True), self._outside)
+
+    def run_forever(self, told: Told | None = None, *, progress: Watch | None = None) -> None:
         """Sync whenever there is something to, until `stop()`: edits, pokes, and now and then.
 
         `told` hears how each round ended: its report, and the error that it ended in, if it did.
@@ -225,10 +250,7 @@ class Client(_Base):
         )
         ear.start()
         try:
-            drive(
-                self._engine.live(held_groups=self._held_groups, told=told or _tell_nobody),
-                self._outside,
-            )
+            drive(self._living(told, progress), self._outside)
         finally:
             self.stop()
             self._transport.shut_streams()
@@ -268,17 +290,21 @@ class AsyncClient(_Base):
         )
         await drive_async(steps, self._outside)
 
-    async def sync(self) -> SyncReport:
-        """Push, then pull, as `Client.sync` does."""
-        steps = self._engine.sync(held_groups=self._held_groups)
-        return await drive_async(steps, self._outside)
+    async def sync(self, *, progress: Watch | None = None) -> SyncReport:
+        """Push, then pull, as `Client.sync` does; `progress` is called in another thread."""
+        return await drive_async(self._syncing(progress), self._outside)
 
-    async def run_forever(self, told: Told | None = None) -> None:
+    async def verify(self, *, progress: Watch | None = None) -> SyncReport:
+        """Sync, and prove that the replica equals the server, as `Client.verify` does."""
+        return await drive_async(self._syncing(progress, must_check=True), self._outside)
+
+    async def run_forever(
+        self, told: Told | None = None, *, progress: Watch | None = None
+    ) -> None:
         """Sync until `stop()`, or until this task is cancelled, as `Client.run_forever` does."""
         ear = asyncio.ensure_future(drive_async(self._engine.listen(), self._outside))
         try:
-            steps = self._engine.live(held_groups=self._held_groups, told=told or _tell_nobody)
-            await drive_async(steps, self._outside)
+            await drive_async(self._living(told, progress), self._outside)
         finally:
             ear.cancel()
             await asyncio.wait([ear])

@@ -102,6 +102,7 @@ class _Walk:
 
     steps: Steps[Any]
     result: Any = None
+    stream: Any = None  # that was opened last, until somebody takes it to close it
     _reply: Any = field(default=None)
     _failure: TransportFailure | None = field(default=None)
 
@@ -115,8 +116,15 @@ class _Walk:
             self.result = end.value
             return _ENDED
 
-    def take(self, reply: Any) -> None:
+    def take(self, effect: Effect, reply: Any) -> None:
         self._reply = reply
+        if isinstance(effect, Open):
+            self.stream = reply.stream
+
+    def take_stream(self) -> Any:
+        """The stream to close, if there is one."""
+        stream, self.stream = self.stream, None
+        return stream
 
     def fail(self, failure: TransportFailure) -> None:
         self._failure = failure
@@ -127,14 +135,22 @@ def drive(steps: Steps[T], outside: Outside) -> T:
     walk = _Walk(steps)
     try:
         while (effect := walk.next()) is not _ENDED:
+            if not isinstance(effect, Read):
+                _close(walk)
             try:
-                walk.take(outside.carry_out(effect))
+                walk.take(effect, outside.carry_out(effect))
             except TransportFailure as failure:
                 walk.fail(failure)
         result: T = walk.result
         return result
     finally:
         steps.close()
+        _close(walk)
+
+
+def _close(walk: _Walk) -> None:
+    if (stream := walk.take_stream()) is not None:
+        stream.close()
 
 
 async def drive_async(steps: Steps[T], outside: AsyncOutside) -> T:
@@ -142,14 +158,22 @@ async def drive_async(steps: Steps[T], outside: AsyncOutside) -> T:
     walk = _Walk(steps)
     try:
         while (effect := await _in_thread(walk.next)) is not _ENDED:
+            if not isinstance(effect, Read):
+                await _close_async(walk)
             try:
-                walk.take(await outside.carry_out(effect))
+                walk.take(effect, await outside.carry_out(effect))
             except TransportFailure as failure:
                 walk.fail(failure)
         result: T = walk.result
         return result
     finally:
         steps.close()
+        await _close_async(walk)
+
+
+async def _close_async(walk: _Walk) -> None:
+    if (stream := walk.take_stream()) is not None:
+        await stream.close()
 
 
 async def _in_thread(work: Callable[[], T]) -> T:

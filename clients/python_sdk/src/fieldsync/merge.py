@@ -41,6 +41,7 @@ class Candidate:
     seq: int
     row_id: str
     edit: Edit
+    bytes: int = 0  # that it takes of a body, about
 
 
 def local_view(server: Mapping[str, Any] | None, edits: Iterable[Edit]) -> dict[str, Any] | None:
@@ -108,16 +109,21 @@ def can_overwrite_unseen(
 
 
 def choose_batch(
-    candidates: Sequence[Candidate], *, rows_max: int, held_groups: Collection[str] = ()
+    candidates: Sequence[Candidate],
+    *,
+    rows_max: int,
+    bytes_max: int | None = None,
+    held_groups: Collection[str] = (),
 ) -> list[tuple[Candidate, str | None]]:
     """The next batch, each edit with the name of its group: whole groups, parents first.
 
-    A group larger than `rows_max` still goes whole, alone. Groups that share a row are one.
+    A row or a group beyond the limits still goes whole, alone. Groups that share a row are one.
     `held_groups` are still being filled: they wait, and so does what needs them.
     """
     units = _units(candidates)
     chosen: list[tuple[Candidate, str | None]] = []
     waiting: set[int] = set()
+    size = 0
     needs = _needs(units)
     for at in _parents_first(needs):
         unit = units[at]
@@ -125,7 +131,9 @@ def choose_batch(
         if not groups.isdisjoint(held_groups) or not waiting.isdisjoint(needs[at]):
             waiting.add(at)
             continue
-        if chosen and len(chosen) + len(unit) > rows_max:
+        size += sum(member.bytes for member in unit)
+        is_large = bytes_max is not None and size > bytes_max
+        if chosen and (is_large or len(chosen) + len(unit) > rows_max):
             break
         chosen += [(member, min(groups, default=None)) for member in unit]
     return chosen

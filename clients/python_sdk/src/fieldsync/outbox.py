@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Sequence
 
+MUTATION_BYTES = 250  # around its data, at most: names, ids, a group
 VERSION_MAX = 2**63 - 1  # SQLite's largest integer
 ENTRY = (
     "seq, collection, row_id, revision, op, data, base_version, base, groups, created_at, position"
@@ -125,13 +126,20 @@ class Outbox:
     def list_candidates(self) -> list[Candidate]:
         """Everything pending, in order."""
         rows = self._connection.execute(
-            "SELECT seq, row_id, op, data, base_version, groups FROM outbox"
-            " WHERE batch IS NULL ORDER BY seq"
+            "SELECT seq, row_id, length(CAST(data AS BLOB)), op, data, base_version, groups"
+            " FROM outbox WHERE batch IS NULL ORDER BY seq"
         )
         return [
-            Candidate(seq=seq, row_id=row_id, edit=parse_edit(*parts))
-            for seq, row_id, *parts in rows
+            Candidate(seq=seq, row_id=row_id, edit=parse_edit(*parts), bytes=size + MUTATION_BYTES)
+            for seq, row_id, size, *parts in rows
         ]
+
+    def list_names(self) -> set[tuple[str, str]]:
+        """(collection, id) of every row that has an edit here: pending, sent or acked."""
+        rows = self._connection.execute(
+            "SELECT collection, row_id FROM outbox UNION SELECT collection, row_id FROM acked"
+        )
+        return set(rows)
 
     def count_pending(self) -> int:
         """Entries not yet in a batch."""
@@ -213,6 +221,13 @@ class Outbox:
         )
         return [_entry(row) for row in rows]
 
+    def count_batch(self, batch: Batch) -> int:
+        """How many mutations a batch has, until it is settled."""
+        (number,) = self._connection.execute(
+            "SELECT count(*) FROM outbox WHERE batch = ?", (batch.seq,)
+        ).fetchone()
+        return int(number)
+
     def remove_batch(self, batch: Batch) -> None:
         """Forget a batch whose entries are all settled."""
         self._connection.execute("DELETE FROM batch WHERE seq = ?", (batch.seq,))
@@ -235,6 +250,13 @@ class Outbox:
     def list_acks(self, collection: str, row_id: str) -> list[Ack]:
         """The row's unseen acks, oldest first."""
         return self._acks("WHERE collection = ? AND row_id = ?", (collection, row_id))
+
+    def list_acked(self, collection: str) -> set[str]:
+        """The ids of a collection's rows that have an unseen ack."""
+        rows = self._connection.execute(
+            "SELECT DISTINCT row_id FROM acked WHERE collection = ?", (collection,)
+        )
+        return {row_id for (row_id,) in rows}
 
     def take_acks(self) -> list[Ack]:
         """Remove and return all unseen acks, oldest first."""
@@ -276,6 +298,20 @@ class Outbox:
         ):
             self._touch(*name)
         self._connection.execute("DELETE FROM acked WHERE generation < ?", (generation,))
+
+    def keep_acks(self, collections: Sequence[str]) -> None:
+        """Forget acks of all other collections: no pull will show them any more."""
+        marks = ", ".join("?" * len(collections))
+        others = f"FROM acked WHERE collection NOT IN ({marks})"
+        for name in self._connection.execute(
+            f"SELECT collection, row_id {others}",
+            tuple(collections),  # marks
+        ):
+            self._touch(*name)
+        self._connection.execute(
+            f"DELETE {others}",  # marks
+            tuple(collections),
+        )
 
     def count_acks(self) -> int:
         """Acked mutations that no pull has shown."""

@@ -34,12 +34,13 @@ class Send:
 class Open:
     """Send `request`; the reply is its `Answer`, with a `stream` to read if it is a 200.
 
-    A stream that says nothing for `quiet_s` has failed.
+    A stream that says nothing for `quiet_s` has failed; without it, for as long as any answer.
+    The stream is there until the next effect that is no `Read`, or the end of the steps.
     """
 
     request: Request
     access: str | None
-    quiet_s: float
+    quiet_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,21 @@ def send(request: Request, access: str | None = None) -> Steps[Answer]:
     return answer
 
 
+def open_stream(request: Request, access: str | None = None) -> Steps[Answer]:
+    """Return the answer to `request`, a stream if it is a 200."""
+    answer: Answer = yield Open(request, access)
+    return answer
+
+
 def read(stream: Stream | AsyncStream) -> Steps[bytes]:
     """Return the next piece of `stream`."""
     piece: bytes = yield Read(stream)
     return piece
+
+
+def read_all(stream: Stream | AsyncStream) -> Steps[bytes]:
+    """Return all of `stream`."""
+    pieces = []
+    while piece := (yield from read(stream)):
+        pieces.append(piece)
+    return b"".join(pieces)

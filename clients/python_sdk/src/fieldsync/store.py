@@ -29,7 +29,7 @@ from fieldsync.wire import parse_object, render_json
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from fieldsync.connections import Connect
@@ -228,14 +228,16 @@ class Store:
         ).fetchone()
         return None if found is None else _server_row(found)
 
-    def put_row(self, row: ServerRow, *, generation: int) -> None:
-        """Make `row` the server tree of its row, seen in that fresh pull."""
-        self.touch(row.collection, row.row_id)
-        self.connection.execute(
+    def put_rows(self, rows: Iterable[tuple[str, str, int, str, int]]) -> None:
+        """Make each the server tree of its row: collection, id, version, data, generation."""
+        rows = list(rows)
+        for collection, row_id, *_ in rows:
+            self.touch(collection, row_id)
+        self.connection.executemany(
             "INSERT INTO replica VALUES (?, ?, ?, ?, ?) ON CONFLICT (collection, row_id)"
             " DO UPDATE SET version = excluded.version, data = excluded.data,"
             " generation = excluded.generation",
-            (row.collection, row.row_id, row.version, row.text, generation),
+            rows,
         )
 
     def advance_row(self, row: ServerRow) -> None:
@@ -248,12 +250,41 @@ class Store:
             (row.collection, row.row_id, row.version, row.text),
         )
 
-    def drop_row(self, collection: str, row_id: str) -> None:
-        """Forget a row of the server tree."""
-        self.touch(collection, row_id)
-        self.connection.execute(
-            "DELETE FROM replica WHERE collection = ? AND row_id = ?", (collection, row_id)
+    def drop_rows(self, names: Iterable[tuple[str, str]]) -> None:
+        """Forget rows of the server tree: collection, id."""
+        names = list(names)
+        for name in names:
+            self.touch(*name)
+        self.connection.executemany(
+            "DELETE FROM replica WHERE collection = ? AND row_id = ?", names
         )
+
+    def list_slice(self, collection: str, after: str, limit: int) -> list[tuple[str, int, bytes]]:
+        """(id, version, data) of the rows behind the id `after`, by id, as received."""
+        with self._lock:
+            return self.connection.execute(
+                "SELECT row_id, version, CAST(data AS BLOB) FROM replica"
+                " WHERE collection = ? AND row_id > ? ORDER BY row_id LIMIT ?",
+                (collection, after, limit),
+            ).fetchall()
+
+    def list_ids(self, collection: str) -> list[str]:
+        """The ids of a collection in the server tree."""
+        with self._lock:
+            rows = self.connection.execute(
+                "SELECT row_id FROM replica WHERE collection = ?", (collection,)
+            ).fetchall()
+        return [row_id for (row_id,) in rows]
+
+    def list_collections(self) -> list[str]:
+        """The collections that have rows in the server tree: a look-up each, no scan."""
+        with self._lock:
+            rows = self.connection.execute(
+                "WITH RECURSIVE name (name) AS (SELECT min(collection) FROM replica UNION ALL"
+                " SELECT (SELECT min(collection) FROM replica WHERE collection > name) FROM name"
+                " WHERE name IS NOT NULL) SELECT name FROM name WHERE name IS NOT NULL"
+            ).fetchall()
+        return [name for (name,) in rows]
 
     def list_unseen(self, generation: int) -> list[tuple[str, str]]:
         """(collection, id) of the rows that the fresh pull `generation` has not shown."""
@@ -304,7 +335,7 @@ class Store:
             self.touch(*name)
         for table in ("outbox", "batch", "acked", "replica", "local", "issue"):
             self.connection.execute(f"DELETE FROM {table}")  # noqa: S608  # names from above
-        self.set_meta(cursor=None, is_fresh=None)
+        self.set_meta(cursor=None, is_fresh=None, checked_at=None)
 
 
 _ISSUE_BODY = tuple(

@@ -11,8 +11,9 @@ captive portal, a cut body, a proxy's error. No retry here, no state, no store.
 from __future__ import annotations
 
 import socket
+import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ OK = 200
 NOT_MODIFIED = 304
 UNAUTHORIZED = 401
 NOT_FOUND = 404
+NOT_ACCEPTABLE = 406
 GONE = 410
 TOO_LARGE = 413
 REPORTS = frozenset({409, 422})  # may carry the results of a push
@@ -68,6 +70,7 @@ class Answer:
     body: bytes  # empty where there is a `stream`
     received_at: datetime
     stream: Stream | AsyncStream | None = None
+    took_s: float = 0.0  # from the request to the end of the answer
 
     @property
     def kind(self) -> str:
@@ -207,13 +210,16 @@ class Transport:
     def send(self, request: Request, *, access: str | None = None) -> Answer:
         """The answer to `request`, complete but unchecked. Raises: TransportFailure."""
         arguments = self._wording.arguments(request, access)
+        began = time.monotonic()
         with _failing():
             response = self._http.request(
                 **arguments, timeout=self._wording.time_out(), follow_redirects=False
             )
-        return self._wording.answer(response)
+        return replace(self._wording.answer(response), took_s=time.monotonic() - began)
 
-    def open(self, request: Request, *, access: str | None, quiet_s: float) -> Answer:
+    def open(
+        self, request: Request, *, access: str | None, quiet_s: float | None = None
+    ) -> Answer:
         """The same, but a 200 is a stream to read. Raises: TransportFailure."""
         arguments = self._wording.arguments(request, access)
         with _failing():
@@ -251,13 +257,16 @@ class AsyncTransport:
     async def send(self, request: Request, *, access: str | None = None) -> Answer:
         """The answer to `request`, complete but unchecked. Raises: TransportFailure."""
         arguments = self._wording.arguments(request, access)
+        began = time.monotonic()
         with _failing():
             response = await self._http.request(
                 **arguments, timeout=self._wording.time_out(), follow_redirects=False
             )
-        return self._wording.answer(response)
+        return replace(self._wording.answer(response), took_s=time.monotonic() - began)
 
-    async def open(self, request: Request, *, access: str | None, quiet_s: float) -> Answer:
+    async def open(
+        self, request: Request, *, access: str | None, quiet_s: float | None = None
+    ) -> Answer:
         """The same, but a 200 is a stream to read. Raises: TransportFailure."""
         arguments = self._wording.arguments(request, access)
         with _failing():

@@ -1,7 +1,7 @@
 """Wire: the JSON of protocol v1, as typed values. Pure: no socket, no file, no clock.
 
     Mutation  -- render_push -->  bytes            bytes  -- parse_* -->  PushReport, PullPage,
-                                                                          Problem, Login, TokenPair
+                                                                          Limits, Problem, Login …
 
 Reads tolerantly: unknown fields are ignored, unknown outcomes, operations and codes are kept as
 text, so that an old app goes on working with a newer server. Row data is kept as the raw JSON
@@ -102,7 +102,7 @@ class PushReport(msgspec.Struct, frozen=True, kw_only=True):
     results: list[Result]
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
+class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One change of a pull. `data` is the raw JSON of the row, or empty."""
 
     op: str
@@ -119,6 +119,14 @@ class PullPage(msgspec.Struct, frozen=True, kw_only=True):
     cursor: str
     has_more: bool
     changes: list[Change]
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What the server takes at most, as far as a push must know."""
+
+    push_rows_max: int
+    body_bytes_max: int
+    compressed_body_bytes_max: int
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,6 +181,7 @@ class Unreadable(ValueError):
 _PUSH_BODY = msgspec.json.Decoder(PushBody)
 _PUSH = msgspec.json.Decoder(PushReport)
 _PULL = msgspec.json.Decoder(PullPage)
+_LIMITS = msgspec.json.Decoder(Limits)
 _PROBLEM = msgspec.json.Decoder(Problem)
 _PAIR = msgspec.json.Decoder(TokenPair)
 _LOGIN = msgspec.json.Decoder(Login)
@@ -185,35 +194,41 @@ def render_push(mutations: list[Mutation]) -> bytes:
 
 def parse_push_body(body: bytes) -> PushBody:
     """What `render_push` made."""
-    return _decode(_PUSH_BODY, body)
+    return decode(_PUSH_BODY, body)
 
 
 def parse_push(body: bytes) -> PushReport:
     """The report in a push's answer. Raises: Unreadable when it is none."""
-    return _decode(_PUSH, body)
+    return decode(_PUSH, body)
 
 
 def parse_pull(body: bytes) -> PullPage:
     """The page in a pull's answer. Raises: Unreadable when it is none."""
-    return _decode(_PULL, body)
+    return decode(_PULL, body)
+
+
+def parse_limits(body: bytes | str) -> Limits:
+    """The server's limits. Raises: Unreadable when it is none."""
+    return decode(_LIMITS, body)
 
 
 def parse_problem(body: bytes) -> Problem:
     """The problem document in `body`. Raises: Unreadable when it is no JSON object."""
-    return _decode(_PROBLEM, body)
+    return decode(_PROBLEM, body)
 
 
 def parse_tokens(body: bytes) -> TokenPair:
     """The new pair in a refresh's answer. Raises: Unreadable when it is none."""
-    return _decode(_PAIR, body)
+    return decode(_PAIR, body)
 
 
 def parse_login(body: bytes) -> Login:
     """The answer to a login. Raises: Unreadable when it is none."""
-    return _decode(_LOGIN, body)
+    return decode(_LOGIN, body)
 
 
-def _decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+def decode(decoder: msgspec.json.Decoder[T], body: bytes | str) -> T:
+    """What `body` says. Raises: Unreadable when it is not what `decoder` is for."""
     try:
         return decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -294,9 +309,15 @@ def parse_object(text: str | bytes) -> dict[str, Any]:
 
 
 def raw_object(raw: msgspec.Raw) -> str | None:
-    """The text of a raw JSON object; None when it is missing, null or no object."""
-    text = bytes(raw).decode().strip()
-    return text if text.startswith("{") else None
+    """The text of a raw JSON object; None when it is missing, null or no object.
+
+    Raises: Unreadable when it is no UTF-8, which nobody has looked at before.
+    """
+    try:
+        text = str(raw, "utf-8")
+    except UnicodeDecodeError as error:
+        raise Unreadable(str(error)) from error
+    return text if text[:1] == "{" else None
 
 
 def new_row_id(*, now_ms: int, random_bytes: bytes) -> str:

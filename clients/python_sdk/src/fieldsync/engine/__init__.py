@@ -4,6 +4,7 @@
     rows      reading                           local    editing
     issues    settling refused mutations
     push      outbox -> server                  pull     server -> replica
+    check     replica = server?
     listen    pokes -> bell                     rounds   one sync, and the life of a client that
                                                          syncs by itself: `machine`, carried out
 
@@ -18,12 +19,13 @@ from typing import TYPE_CHECKING
 
 from fieldsync.bell import Bell
 from fieldsync.connections import connect_plain
+from fieldsync.engine.check import Check
 from fieldsync.engine.issues import Issues
 from fieldsync.engine.listen import Listener
 from fieldsync.engine.local import Local
 from fieldsync.engine.pull import Pull
 from fieldsync.engine.push import Push
-from fieldsync.engine.report import Status
+from fieldsync.engine.report import QUIET, Meter, Status
 from fieldsync.engine.rounds import Rounds
 from fieldsync.engine.rows import Rows
 from fieldsync.engine.session import Session
@@ -70,9 +72,10 @@ class Engine:
         )
         self.issues: Issues = Issues(self.local)
         self._session = Session(self.local, self.bell)
-        push = Push(self.local, self._session, rows_max=settings.push_rows_max)
-        pull = Pull(self.local, self._session)
-        self._rounds = Rounds(push, pull, self.bell, settings, self._sync_lock)
+        push = Push(self.local, self._session, settings)
+        pull = Pull(self.local, self._session, settings)
+        check = Check(self.local, self._session, pull, settings)
+        self._rounds = Rounds(push, pull, check, self.bell, settings, self._sync_lock)
         self._listener = Listener(self._session, self.bell, settings)
 
     def login(
@@ -89,15 +92,26 @@ class Engine:
             )
         self.bell.ring(Event.LOGGED_IN)
 
-    def sync(self, *, held_groups: Callable[[], Collection[str]]) -> Steps[SyncReport]:
-        """Push, then pull. Raises: a FieldsyncError with the unfinished report; work is kept."""
+    def sync(
+        self,
+        *,
+        held_groups: Callable[[], Collection[str]],
+        meter: Meter = QUIET,
+        must_check: bool = False,
+    ) -> Steps[SyncReport]:
+        """Push, pull, and check when that is due, or a must.
+
+        Raises: a FieldsyncError with the unfinished report; work is kept.
+        """
         if self.listeners.is_telling:  # the sync that made the change waits for the listener
             raise RuntimeError("sync() in a change listener waits for itself: use sync_soon()")
-        return self._rounds.once(held_groups)
+        return self._rounds.once(held_groups, meter, must_check=must_check)
 
-    def live(self, *, held_groups: Callable[[], Collection[str]], told: Told) -> Steps[None]:
+    def live(
+        self, *, held_groups: Callable[[], Collection[str]], told: Told, meter: Meter = QUIET
+    ) -> Steps[None]:
         """Sync by itself until the bell says stop. `told` hears how each round ended."""
-        return self._rounds.live(held_groups, told)
+        return self._rounds.live(held_groups, told, meter)
 
     def listen(self) -> Steps[None]:
         """Hear the server's pokes, and ring, until the bell says stop."""

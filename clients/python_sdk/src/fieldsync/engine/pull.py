@@ -1,7 +1,9 @@
 """Pull: bring the replica up to the server's state.
 
-    cursor -> page -> [ one transaction: changes, acks that they show, the new cursor ] -> ...
-    410    -> forget the cursor, pull afresh; at its end, what was not seen leaves
+    poll     cursor, tag -> 304: all is here          -> page, and more to come: as below
+    stream   cursor -> lines -> [ one transaction: changes up to a cursor line, acks that they
+             show, that cursor ] -> ... -> the head.  Cut: on from the last cursor line
+    410      -> forget the cursor, pull afresh; at its end, what was not seen leaves
 
 A fresh pull has a generation number: rows carry the one that saw them last, so that it can stop
 and go on anywhere. Pending edits are never overwritten, and never vanish with their row: they
@@ -10,18 +12,22 @@ become issues.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from fieldsync.errors import ServerBug
+from fieldsync.engine.report import QUIET, Meter
+from fieldsync.errors import ServerBug, TransportFailure
+from fieldsync.lines import Lines
 from fieldsync.listeners import Cause
-from fieldsync.store import ServerRow
-from fieldsync.transport import GONE, Request
+from fieldsync.machine import State
+from fieldsync.steps import read, read_all
+from fieldsync.transport import GONE, NOT_ACCEPTABLE, NOT_MODIFIED, Request
 from fieldsync.wire import (
-    Change,
     Op,
     Outcome,
     PullPage,
+    Unreadable,
     parse_problem,
     parse_pull,
     raw_object,
@@ -31,63 +37,78 @@ if TYPE_CHECKING:
     from fieldsync.engine.local import Local
     from fieldsync.engine.report import SyncReport
     from fieldsync.engine.session import Session
+    from fieldsync.engine.settings import Settings
     from fieldsync.retry import RetryBudget
     from fieldsync.steps import Steps
-    from fieldsync.transport import Answer
+    from fieldsync.transport import Answer, AsyncStream, Stream
+    from fieldsync.wire import Change
 
-PAGE_ROWS_MAX = 1000  # the server's default limit
+    Name = tuple[str, str]
+
+PAGE_ROWS_MAX = 1000  # the server's default limit; of a stream, changes between two cursors
+FAILED_STREAMS_MAX = 2  # then pages: a thousand rows get through where more do not
+NDJSON = "application/x-ndjson"
 EPOCH_CHANGED = "epoch_changed"
+
+
+class Came(Enum):
+    """What one answer came to."""
+
+    ALL = auto()  # this device has all there is
+    MORE = auto()
+    GONE = auto()  # the cursor is of no use any more
+
+
+@dataclass(slots=True)
+class _Run:
+    """One run of pulls."""
+
+    budget: RetryBudget
+    report: SyncReport
+    meter: Meter
+    done: int = 0  # changes applied
+    has_more: bool = False  # a page said so: a stream is worth it
+    failed_streams: int = 0  # in a row, that brought nothing
+
+    @property
+    def can_stream(self) -> bool:
+        """Whether nothing seems to stand in the way: a proxy that collects it all, a bad link."""
+        return self.failed_streams < FAILED_STREAMS_MAX
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """How far the replica is."""
+
+    cursor: str | None
+    etag: str | None
+    is_fresh: bool
 
 
 class Pull:
     """The pulling half of a sync."""
 
-    def __init__(self, local: Local, session: Session) -> None:
+    def __init__(self, local: Local, session: Session, settings: Settings) -> None:
         self._local = local
         self._store = local.store
         self._outbox = local.outbox
         self._session = session
+        self._collections = ",".join(settings.collections)
 
-    def run(self, budget: RetryBudget, report: SyncReport) -> Steps[bool]:
+    def run(self, budget: RetryBudget, report: SyncReport, *, meter: Meter = QUIET) -> Steps[bool]:
         """Pull until nothing is left. False when the cursor is gone: push, then run again."""
-        while True:  # each page moves the cursor
-            cursor = self._begin()
-            page = yield from self._fetch(cursor, budget)
-            if isinstance(page, str):
-                self._restart(page)
-                return False
-            if page.has_more and page.cursor == cursor:
-                raise ServerBug(
-                    code="cursor_stuck", detail="has_more, but the cursor stands still"
-                )
-            self._apply(cursor, page, report)
-            if not page.has_more:
-                return True
+        run = _Run(budget, report, meter)
+        meter.note(State.PULLING, 0)
+        while True:  # each answer moves the cursor, or takes of the budget
+            came = yield from self._session.retrying(lambda: self._ask(run), budget)
+            if came is not Came.MORE:
+                return came is Came.ALL
 
-    def _begin(self) -> str | None:
-        """The cursor to pull from; without one a fresh pull begins here."""
-        with self._store.transaction():
-            cursor = self._store.get_meta("cursor")
-            if cursor is None:
-                generation = self._store.generation + 1
-                self._store.set_meta(generation=str(generation), is_fresh="yes")
-            return cursor
+    def scope(self) -> dict[str, str | int]:
+        """The parameter that says which collections are synced, unless all are."""
+        return {"collections": self._collections} if self._collections else {}
 
-    def _fetch(self, cursor: str | None, budget: RetryBudget) -> Steps[PullPage | str]:
-        """The next page, or the code of the 410 that ends this cursor."""
-        params: dict[str, str | int] = {"limit": PAGE_ROWS_MAX}
-        if cursor is not None:
-            params["cursor"] = cursor
-
-        def parse(answer: Answer) -> PullPage | str:
-            if answer.status == GONE:
-                return parse_problem(answer.body).code
-            return parse_pull(answer.body)
-
-        request = Request(method="GET", path="sync/pull", params=params)
-        return (yield from self._session.call(request, parse, budget))
-
-    def _restart(self, code: str) -> None:
+    def restart(self, code: str) -> None:
         """Forget the cursor. After a restore, what was acked but never seen is queued again."""
         with self._store.transaction():
             self._store.set_meta(cursor=None)
@@ -99,57 +120,170 @@ class Pull:
                     edit = replace(edit, base_version=ack.version)
                 self._local.enqueue_first(ack.collection, ack.row_id, edit, base=None)
 
+    # asking
+
+    def _ask(self, run: _Run) -> Steps[Came]:
+        """One request, and all that comes of it. Raises: what a retry may cure, and what not."""
+        place = self._begin()
+        as_stream = run.can_stream and (place.is_fresh or run.has_more)
+        before = run.done
+        try:
+            return (yield from self._follow(place, run, as_stream=as_stream))
+        except (TransportFailure, Unreadable):
+            run.failed_streams += as_stream
+            if run.done > before:
+                run.failed_streams = 0
+            raise
+
+    def _follow(self, place: _Place, run: _Run, *, as_stream: bool) -> Steps[Came]:
+        """One request from `place`, and all that comes of it."""
+        request = self._request(place, as_stream=as_stream)
+        try:
+            answer = yield from self._session.ask(request, as_stream=as_stream)
+        except ServerBug as error:
+            if not as_stream or error.status != NOT_ACCEPTABLE:
+                raise
+            run.failed_streams = FAILED_STREAMS_MAX
+            return Came.MORE
+        if answer.status == GONE:
+            self.restart(parse_problem(answer.body).code)
+            return Came.GONE
+        if answer.status == NOT_MODIFIED and place.etag is not None:
+            return Came.ALL
+        return (yield from self._take(answer, place, run))
+
+    def _begin(self) -> _Place:
+        """The place to pull from; without a cursor a fresh pull begins here."""
+        store = self._store
+        with store.transaction():
+            cursor = store.get_meta("cursor")
+            if cursor is None:
+                generation = store.generation + 1
+                store.set_meta(generation=str(generation), is_fresh="yes")
+            return _Place(
+                cursor=cursor,
+                etag=store.get_meta("etag") if cursor else None,
+                is_fresh=store.get_meta("is_fresh") is not None,
+            )
+
+    def _request(self, place: _Place, *, as_stream: bool) -> Request:
+        """The same words for the same place: a server may answer them again from memory."""
+        params: dict[str, str | int] = {"limit": PAGE_ROWS_MAX, **self.scope()}
+        headers = {}
+        if place.cursor is not None:
+            params["cursor"] = place.cursor
+        if as_stream:
+            headers["Accept"] = f"{NDJSON}, application/problem+json"
+        elif place.etag is not None:
+            headers["If-None-Match"] = place.etag
+        return Request(method="GET", path="sync/pull", params=params, headers=headers)
+
+    def _take(self, answer: Answer, place: _Place, run: _Run) -> Steps[Came]:
+        """Apply what has come, as a page or as a stream."""
+        if answer.stream is not None and answer.kind == NDJSON:
+            return (yield from self._read_lines(answer.stream, place.cursor, run))
+        body = answer.body
+        if answer.stream is not None:
+            body = yield from read_all(answer.stream)
+        page = parse_pull(body)
+        if not self._apply(place.cursor, page, run, etag=answer.headers.get("etag")):
+            return Came.MORE
+        run.has_more = page.has_more
+        return Came.MORE if page.has_more else Came.ALL
+
+    def _read_lines(
+        self, stream: Stream | AsyncStream, cursor: str | None, run: _Run
+    ) -> Steps[Came]:
+        """Apply a stream as it comes. Raises: TransportFailure, Unreadable when it is cut."""
+        lines, began_at = Lines(), cursor
+        while piece := (yield from read(stream)):
+            for page in lines.feed(piece):
+                if not self._apply(cursor, page, run):
+                    return Came.MORE
+                cursor = page.cursor
+                run.budget.note_progress()
+                if not page.has_more:
+                    return Came.ALL
+        if cursor == began_at:
+            raise TransportFailure("a stream that ends before its first cursor")
+        return Came.MORE
+
     # applying
 
-    def _apply(self, cursor: str | None, page: PullPage, report: SyncReport) -> None:
-        """The page and its cursor, in one transaction."""
-        with self._store.transaction(Cause.PULL):
-            if self._store.get_meta("cursor") != cursor:
-                return  # another process on this store has pulled meanwhile
-            generation = self._store.generation
-            for change in page.changes:
-                self._apply_change(change, generation, report)
-            self._store.set_meta(cursor=page.cursor)
-            if not page.has_more and self._store.get_meta("is_fresh"):
-                self._sweep(generation, report)
-                self._store.set_meta(is_fresh=None)
-        report.pulled += len(page.changes)
+    def _apply(
+        self, cursor: str | None, page: PullPage, run: _Run, *, etag: str | None = None
+    ) -> bool:
+        """The page and its cursor, in one transaction; False if another process was there first.
 
-    def _apply_change(self, change: Change, generation: int, report: SyncReport) -> None:
-        name = (change.collection, change.id)
-        text = raw_object(change.data)
-        match change.op:
-            case "delete":
-                self._outbox.clear_acks(*name, up_to=change.version)
-                self._drop(name, Outcome.GONE, "deleted_elsewhere", report)
-            case "scope_exit":
-                self._outbox.clear_acks(*name)
-                self._drop(name, Outcome.NOT_FOUND, "scope_exit", report)
-            case _ if text is not None and change.version is not None:
-                row = ServerRow(
-                    collection=change.collection,
-                    row_id=change.id,
-                    version=change.version,
-                    text=text,
-                )
-                self._store.put_row(row, generation=generation)
-                self._outbox.clear_acks(*name, up_to=change.version)
-            case _:
+        Raises: ServerBug for a page that makes no sense; then nothing of it is kept.
+        """
+        if page.has_more and page.cursor == cursor:
+            raise ServerBug(code="cursor_stuck", detail="has_more, but the cursor stands still")
+        store = self._store
+        with store.transaction(Cause.PULL):
+            if store.get_meta("cursor") != cursor:
+                return False
+            generation = store.generation
+            if page.changes:
+                self._apply_changes(page.changes, generation, run.report)
+            store.set_meta(cursor=page.cursor, etag=etag)
+            if not page.has_more:
+                self._finish(generation, run.report)
+        run.done += len(page.changes)
+        run.report.pulled += len(page.changes)
+        run.meter.note(State.PULLING, run.done)
+        return True
+
+    def _apply_changes(self, changes: list[Change], generation: int, report: SyncReport) -> None:
+        """The last word on each row counts: a row that leaves and comes again is here."""
+        rows: dict[Name, tuple[str, str, int, str, int]] = {}
+        gone: dict[Name, Change] = {}
+        for change in changes:
+            name = (change.collection, change.id)
+            if change.op == "upsert":
+                text = raw_object(change.data)
+                if text is None or change.version is None or not change.id:
+                    raise ServerBug(code="change_unreadable", detail=f"{change.op} of {name}")
+                gone.pop(name, None)
+                rows[name] = (*name, change.version, text, generation)
+            elif change.op in LEAVES:
+                rows.pop(name, None)
+                gone[name] = change
+            else:
                 raise ServerBug(code="change_unreadable", detail=f"{change.op} of {name}")
+        self._store.put_rows(rows.values())
+        self._store.drop_rows(gone)
+        for name in self._outbox.list_names():  # few rows have edits
+            if name in rows:
+                self._outbox.clear_acks(*name, up_to=rows[name][2])
+            elif name in gone:
+                change = gone[name]
+                is_delete = change.op == "delete"
+                self._outbox.clear_acks(*name, up_to=change.version if is_delete else None)
+                self._refuse(name, LEAVES[change.op], report)
 
-    def _drop(
-        self, name: tuple[str, str], outcome: Outcome, code: str, report: SyncReport
-    ) -> None:
-        """The row leaves the replica; an edit that waits for it becomes an issue."""
-        self._store.drop_row(*name)
+    def _refuse(self, name: Name, why: tuple[Outcome, str], report: SyncReport) -> None:
+        """The row has left the replica; an edit that waits for it becomes an issue."""
         pending = self._outbox.get_pending(*name)
         if pending is None or self._outbox.get_sent(*name) is not None:
             return  # with an edit on its way, the answer to that decides
         self._outbox.remove(pending)
         if pending.edit.op is Op.DELETE:
             return  # what the user wanted
+        outcome, code = why
         self._local.refuse(pending, pending.edit, outcome=outcome, code=code, detail=DETAILS[code])
         report.issues += 1
+
+    def _finish(self, generation: int, report: SyncReport) -> None:
+        """All is here: what a fresh pull has not shown leaves, and so do acks of no interest."""
+        store = self._store
+        if store.get_meta("is_fresh"):
+            self._sweep(generation, report)
+            store.set_meta(is_fresh=None, checked_at=None)
+        if (store.get_meta("collections") or "") != self._collections:
+            if self._collections:
+                self._outbox.keep_acks(self._collections.split(","))
+            store.set_meta(collections=self._collections)
 
     def _sweep(self, generation: int, report: SyncReport) -> None:
         """End of a fresh pull: rows that it did not show are no longer ours.
@@ -158,11 +292,18 @@ class Pull:
         rows, because the pages may have been read before.
         """
         self._outbox.clear_acks_before(generation)
-        for name in self._store.list_unseen(generation):
-            if not self._outbox.list_acks(*name):
-                self._drop(name, Outcome.NOT_FOUND, "missing_after_restart", report)
+        unseen = self._store.list_unseen(generation)
+        edited = self._outbox.list_names() if unseen else set()
+        left = [name for name in unseen if name not in edited or not self._outbox.list_acks(*name)]
+        self._store.drop_rows(left)
+        for name in edited.intersection(left):
+            self._refuse(name, (Outcome.NOT_FOUND, "missing_after_restart"), report)
 
 
+LEAVES = {
+    "delete": (Outcome.GONE, "deleted_elsewhere"),
+    "scope_exit": (Outcome.NOT_FOUND, "scope_exit"),
+}
 DETAILS = {
     "deleted_elsewhere": "The row was deleted by somebody else while it was edited here.",
     "scope_exit": "The row is no longer assigned to this device; it was edited here meanwhile.",

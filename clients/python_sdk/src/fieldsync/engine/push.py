@@ -3,6 +3,9 @@
     outbox -> freeze (key and bytes stored) -> send -> answer -> [ one transaction: each entry
               acked or made an issue, the batch forgotten ]  -> next batch
 
+How much goes into a batch follows the link (`pace`) and the server's limits, which are asked for
+when it said 413, and kept.
+
 A crash after any arrow repeats the same key and bytes, or has nothing left to repeat. The steps
 that touch the store hold no link, and the one that sends holds no transaction.
 """
@@ -10,16 +13,33 @@ that touch the store hold no link, and the one that sends holds no transaction.
 from __future__ import annotations
 
 import uuid
+import zlib
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fieldsync.errors import ServerBug
+from fieldsync.engine.report import QUIET, Meter
+from fieldsync.errors import FieldsyncError, ServerBug
 from fieldsync.listeners import Cause
+from fieldsync.machine import State
 from fieldsync.merge import Edit, can_overwrite_unseen, choose_batch, coalesce, local_view
 from fieldsync.outbox import Ack
+from fieldsync.pace import Pace, bound_pace, next_pace
 from fieldsync.store import ServerRow
 from fieldsync.transport import GONE, TOO_LARGE, Request
-from fieldsync.wire import APPLIED, Op, Outcome, Result, parse_object, parse_push, raw_object
+from fieldsync.wire import (
+    APPLIED,
+    Limits,
+    Op,
+    Outcome,
+    Result,
+    Unreadable,
+    parse_limits,
+    parse_object,
+    parse_push,
+    raw_object,
+    render_json,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -27,11 +47,15 @@ if TYPE_CHECKING:
     from fieldsync.engine.local import Local
     from fieldsync.engine.report import SyncReport
     from fieldsync.engine.session import Session
+    from fieldsync.engine.settings import Settings
     from fieldsync.outbox import Batch, Entry
     from fieldsync.retry import RetryBudget
     from fieldsync.steps import Steps
     from fieldsync.transport import Answer
 
+PACKED_BYTES_MIN = 1400  # what fits one packet arrives no sooner when packed
+PACKED_BYTES_MAX = 4 * 1024 * 1024  # the protocol's limit, unless the server says otherwise
+GZIP_LEVEL, GZIP_WBITS = 6, 16 + zlib.MAX_WBITS  # the latter is zlib's way to say gzip
 TOO_LARGE_CODE = "body_too_large"
 KEPT = "The server keeps it for a supervisor to decide."
 
@@ -39,12 +63,14 @@ KEPT = "The server keeps it for a supervisor to decide."
 class Push:
     """The pushing half of a sync."""
 
-    def __init__(self, local: Local, session: Session, *, rows_max: int) -> None:
+    def __init__(self, local: Local, session: Session, settings: Settings) -> None:
         self._local = local
         self._store = local.store
         self._outbox = local.outbox
         self._session = session
-        self._rows_max = rows_max
+        self._rows_max = settings.push_rows_max
+        self._collections = settings.collections
+        self._pace = bound_pace(Pace(), rows_max=settings.push_rows_max)
 
     def run(
         self,
@@ -52,14 +78,21 @@ class Push:
         report: SyncReport,
         *,
         held_groups: Callable[[], Collection[str]],
+        meter: Meter = QUIET,
     ) -> Steps[None]:
         """Send until nothing is left but what waits for a group still being filled."""
+        before = report.pushed
+        total = self._outbox.count_pending() + self._outbox.count_sent()
+        meter.note(State.PUSHING, 0, total)
         while (batch := self._next_batch(held_groups())) is not None:
             results = yield from self._send(batch, budget, report)
             if results is None:
                 self._shrink(batch, report)
+                yield from self._read_limits()
             else:
                 self._settle(batch, results, report)
+                done = report.pushed - before
+                meter.note(State.PUSHING, done, max(total, done))
 
     def _next_batch(self, held_groups: Collection[str]) -> Batch | None:
         """The frozen batch to send; a new one only when no older one waits for its answer."""
@@ -68,7 +101,13 @@ class Push:
             if batch is not None:
                 return batch
             candidates = self._outbox.list_candidates()
-            chosen = choose_batch(candidates, rows_max=self._rows_max, held_groups=held_groups)
+            pace = self._bounded()
+            chosen = choose_batch(
+                candidates,
+                rows_max=pace.rows,
+                bytes_max=pace.bytes,
+                held_groups=held_groups,
+            )
             if not chosen:
                 return None
             self._outbox.freeze(chosen, key=str(uuid.uuid4()))
@@ -78,27 +117,68 @@ class Push:
         self, batch: Batch, budget: RetryBudget, report: SyncReport
     ) -> Steps[list[Result] | None]:
         """The results of `batch`, or None when it is too large."""
-        request = Request(
-            method="POST",
-            path="sync/push",
-            body=batch.body,
-            headers={"Idempotency-Key": f'"{batch.key}"'},
-        )
+        request = self._request(batch)
 
-        def parse(answer: Answer) -> list[Result] | None:
+        def parse(answer: Answer) -> tuple[list[Result] | None, float]:
             if answer.status == TOO_LARGE:
-                return None
+                return None, answer.took_s
             if answer.status == GONE:
                 raise ServerBug(code="unexpected_status", status=GONE)
             results = parse_push(answer.body).results
             report.replays += answer.is_replay
-            return results
+            return results, answer.took_s
 
-        retries_before = budget.retries
+        retries_before, took_s, results = budget.retries, 0.0, None
+        pace, sent_rows = self._bounded(), self._outbox.count_batch(batch)
         try:
-            return (yield from self._session.call(request, parse, budget))
+            results, took_s = yield from self._session.call(request, parse, budget)
         finally:
-            report.batches_sent += 1 + budget.retries - retries_before
+            retries = budget.retries - retries_before
+            report.batches_sent += 1 + retries
+            self._pace = next_pace(
+                pace,
+                sent_rows=sent_rows,
+                sent_bytes=len(batch.body),
+                took_s=took_s,
+                is_troubled=results is None or retries > 0,
+            )
+        return results
+
+    def _request(self, batch: Batch) -> Request:
+        """The batch as it travels: packed where that pays. What counts are the bytes inside."""
+        body, headers = batch.body, {"Idempotency-Key": f'"{batch.key}"'}
+        if len(body) >= PACKED_BYTES_MIN:
+            packed = zlib.compress(body, GZIP_LEVEL, GZIP_WBITS)
+            limits = self._limits()
+            most = limits.compressed_body_bytes_max if limits else PACKED_BYTES_MAX
+            if len(packed) < min(len(body), most):
+                body, headers["Content-Encoding"] = packed, "gzip"
+        return Request(method="POST", path="sync/push", body=body, headers=headers)
+
+    # sizes
+
+    def _bounded(self) -> Pace:
+        """The pace within what app and server allow."""
+        limits = self._limits()
+        if limits is None:
+            return bound_pace(self._pace, rows_max=self._rows_max)
+        return bound_pace(
+            self._pace,
+            rows_max=min(self._rows_max, limits.push_rows_max),
+            bytes_max=limits.body_bytes_max,
+        )
+
+    def _limits(self) -> Limits | None:
+        """The server's limits, if this device had to ask for them."""
+        text = self._store.get_meta("limits")
+        return None if text is None else parse_limits(text)
+
+    def _read_limits(self) -> Steps[None]:
+        """Ask for the limits after a 413, once. Without them batches are halved all the same."""
+        with suppress(FieldsyncError, Unreadable):
+            answer = yield from self._session.ask(Request(method="GET", path="sync/limits"))
+            limits = parse_limits(answer.body)
+            self._store.set_meta(limits=render_json(limits))
 
     # answers
 
@@ -134,7 +214,7 @@ class Push:
         seen = self._store.get_row(*_name(entry))
         pending = self._outbox.get_pending(*_name(entry))
         self._outbox.remove(entry)
-        if not _is_seen(edit.op, result, version, seen):
+        if self._is_synced(entry) and not _is_seen(edit.op, result, version, seen):
             ack = Ack(
                 collection=entry.collection,
                 row_id=entry.row_id,
@@ -153,6 +233,10 @@ class Push:
                 basis = edit.base_version
             rebased = replace(pending.edit, base_version=basis)
             self._outbox.replace_edit(pending, rebased, revision=pending.revision)
+
+    def _is_synced(self, entry: Entry) -> bool:
+        """Whether a pull will show it: what an app only sends is done with its ack."""
+        return not self._collections or entry.collection in self._collections
 
     def _refuse(self, entry: Entry, result: Result, report: SyncReport) -> None:
         """The mutation leaves the queue for the issues; what waits behind it goes on."""

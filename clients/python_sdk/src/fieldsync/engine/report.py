@@ -1,11 +1,68 @@
-"""Report: what one sync did, and how a store stands."""
+"""Report: what one sync did, how far it is, and how a store stands."""
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from fieldsync.machine import State  # at run time: a dataclass field
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TOLD_EVERY_S = 0.25  # a bar that moves oftener only flickers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a sync is: so many rows of this phase are done.
+
+    `phase` is one of the working states. Each phase ends with what it came to; a phase may come
+    again, with counts of its own.
+    """
+
+    phase: State
+    done: int
+    total: int | None = None  # None where nobody knows
+
+
+class Meter:
+    """Tells how far a sync is, a few times a second at most, in the thread that syncs."""
+
+    def __init__(
+        self,
+        told: Callable[[Progress], None] | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._told = told
+        self._clock = clock
+        self._waiting: Progress | None = None
+        self._phase: State | None = None
+        self._next_at = 0.0
+
+    def note(self, phase: State, done: int, total: int | None = None) -> None:
+        """Say how far `phase` is; its first word is told at once."""
+        if self._told is None:
+            return
+        if phase is not self._phase:
+            self.flush()
+            self._phase, self._next_at = phase, self._clock()
+        self._waiting = Progress(phase=phase, done=done, total=total)
+        if self._clock() >= self._next_at:
+            self.flush()
+            self._next_at = self._clock() + TOLD_EVERY_S
+
+    def flush(self) -> None:
+        """Tell what was noted last, if it was not."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and self._told is not None:
+            self._told(waiting)
+
+
+QUIET = Meter()  # tells nobody
 
 
 @dataclass(slots=True, kw_only=True)
@@ -22,6 +79,8 @@ class SyncReport:
     merged: int = 0
     conflicts: int = 0
     issues: int = 0  # new ones
+    verified: bool | None = None  # whether the replica equals the server; None: not asked
+    repaired: int = 0  # rows that a check had to mend: each of them means a bug somewhere
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fieldsync.engine.report import SyncReport
+from fieldsync.engine.report import QUIET, Meter, SyncReport
 from fieldsync.errors import (
     AuthRequired,
     FieldsyncError,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from fieldsync.bell import Bell
+    from fieldsync.engine.check import Check
     from fieldsync.engine.pull import Pull
     from fieldsync.engine.push import Push
     from fieldsync.engine.settings import Settings
@@ -48,6 +49,8 @@ class _Round:
     held_groups: HeldGroups
     budget: RetryBudget
     report: SyncReport
+    meter: Meter
+    must_check: bool = False  # somebody asked, due or not
     restarts: int = 0
 
 
@@ -58,21 +61,26 @@ class Rounds:
         self,
         push: Push,
         pull: Pull,
+        check: Check,
         bell: Bell,
         settings: Settings,
         lock: threading.Lock,
     ) -> None:
         self._push = push
         self._pull = pull
+        self._check = check
         self._bell = bell
         self._settings = settings
         self._lock = lock
         self._failures = 0  # rounds without a link, one after the other
         self.state = State.RESTING
 
-    def once(self, held_groups: HeldGroups) -> Steps[SyncReport]:
+    def once(
+        self, held_groups: HeldGroups, meter: Meter = QUIET, *, must_check: bool = False
+    ) -> Steps[SyncReport]:
         """One round. Raises: a FieldsyncError with the unfinished report."""
-        now = self._begin(held_groups)
+        now = self._begin(held_groups, meter)
+        now.must_check = must_check
         state = State.PUSHING
         with self._lock:
             try:
@@ -83,20 +91,21 @@ class Rounds:
                 raise
             finally:
                 now.report.retries = now.budget.retries
+                meter.flush()
         return now.report
 
-    def live(self, held_groups: HeldGroups, told: Told) -> Steps[None]:
+    def live(self, held_groups: HeldGroups, told: Told, meter: Meter = QUIET) -> Steps[None]:
         """Round after round until the bell says stop."""
         self._enter(State.PUSHING)
         while self.state is not State.STOPPED:
             if self.state in WORKING:
-                yield from self._live_round(held_groups, told)
+                yield from self._live_round(held_groups, told, meter)
             else:
                 self._enter(step(self.state, (yield from self._await_event())))
 
-    def _live_round(self, held_groups: HeldGroups, told: Told) -> Steps[None]:
+    def _live_round(self, held_groups: HeldGroups, told: Told, meter: Meter) -> Steps[None]:
         self._bell.take()  # this round deals with all that has happened so far
-        now = self._begin(held_groups)
+        now = self._begin(held_groups, meter)
         failure: FieldsyncError | None = None
         while self.state in WORKING:
             if self._bell.has(Event.STOP):
@@ -109,13 +118,14 @@ class Rounds:
                 failure, event = error, _event_of(error)
             self._enter(step(self.state, event))
         now.report.retries = now.budget.retries
+        meter.flush()
         self._failures = self._failures + 1 if self.state is State.OFFLINE else 0
         self._wait_at_least_s = (failure and failure.retry_after_s) or 0.0
         told(now.report, failure)
 
-    def _begin(self, held_groups: HeldGroups) -> _Round:
+    def _begin(self, held_groups: HeldGroups, meter: Meter) -> _Round:
         budget = RetryBudget(self._settings.retry, self._settings.rng)
-        return _Round(held_groups, budget, SyncReport())
+        return _Round(held_groups, budget, SyncReport(), meter)
 
     def _enter(self, state: State) -> None:
         self.state = state
@@ -124,19 +134,31 @@ class Rounds:
         """Do what `state` is there for. Raises: FieldsyncError."""
         match state:
             case State.PUSHING:
-                yield from self._push.run(now.budget, now.report, held_groups=now.held_groups)
+                yield from self._push.run(
+                    now.budget, now.report, held_groups=now.held_groups, meter=now.meter
+                )
                 return Event.PUSHED
             case State.PULLING:
-                if (yield from self._pull.run(now.budget, now.report)):
-                    return Event.PULLED
-                now.restarts += 1
-                if now.restarts > RESTARTS_MAX:
-                    raise ServerBug(
-                        code="restarts_without_end", detail="each fresh pull was refused again"
-                    )
-                return Event.CURSOR_GONE
+                done = yield from self._pull.run(now.budget, now.report, meter=now.meter)
+                return Event.PULLED if done else self._begin_anew(now)
             case _:
-                return Event.CHECKED
+                done = yield from self._check.run(
+                    now.budget,
+                    now.report,
+                    meter=now.meter,
+                    is_asked=now.must_check,
+                    may_restart=not now.restarts,
+                )
+                return Event.CHECKED if done else self._begin_anew(now)
+
+    @staticmethod
+    def _begin_anew(now: _Round) -> Event:
+        now.restarts += 1
+        if now.restarts > RESTARTS_MAX:
+            raise ServerBug(
+                code="restarts_without_end", detail="each fresh pull was refused again"
+            )
+        return Event.CURSOR_GONE
 
     # waiting
 

@@ -21,7 +21,7 @@ from fieldsync.errors import (
     Unreachable,
 )
 from fieldsync.machine import Event
-from fieldsync.steps import Wait, send
+from fieldsync.steps import Wait, open_stream, send
 from fieldsync.transport import UNAUTHORIZED, Answer, Request, check_answer
 from fieldsync.wire import Login, Unreadable, parse_login, parse_tokens, render_json
 
@@ -60,7 +60,7 @@ class Session:
             answer = yield from send(request)
             return parse_login(check_answer(answer).body)
 
-        login = yield from self._retrying(attempt, budget)
+        login = yield from self.retrying(attempt, budget)
         self._adopt(login, username)
 
     def _install_id(self) -> str:
@@ -103,12 +103,15 @@ class Session:
         """
 
         def attempt() -> Steps[T]:
-            answer = yield from self._send(request)
-            return parse(check_answer(answer))
+            return parse((yield from self.ask(request)))
 
-        return (yield from self._retrying(attempt, budget))
+        return (yield from self.retrying(attempt, budget))
 
-    def _retrying(self, attempt: Callable[[], Steps[T]], budget: RetryBudget) -> Steps[T]:
+    def retrying(self, attempt: Callable[[], Steps[T]], budget: RetryBudget) -> Steps[T]:
+        """What comes of `attempt`, made anew after each failure, as often as `budget` allows.
+
+        Raises: as `call`.
+        """
         while True:  # ends with the budget
             try:
                 result = yield from attempt()
@@ -138,12 +141,14 @@ class Session:
             raise AuthRequired(code="not_logged_in")
         return access
 
-    def _send(self, request: Request) -> Steps[Answer]:
+    def ask(self, request: Request, *, as_stream: bool = False) -> Steps[Answer]:
+        """The answer to one try, which has a meaning: see `check_answer` for what it raises."""
+        carry = open_stream if as_stream else send
         access = self.access()
-        answer = yield from send(request, access)
+        answer = yield from carry(request, access)
         if answer.status == UNAUTHORIZED and answer.is_json:
-            answer = yield from send(request, (yield from self._refresh(access)))
-        return answer
+            answer = yield from carry(request, (yield from self._refresh(access)))
+        return check_answer(answer)
 
     def _refresh(self, stale: str) -> Steps[str]:
         """A new access token, stored before its first use."""

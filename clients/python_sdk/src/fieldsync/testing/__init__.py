@@ -13,8 +13,8 @@ not. Nothing here needs pytest.
 
 from fieldsync.testing.answers import answer, problem
 from fieldsync.testing.clock import Clock
-from fieldsync.testing.faults import Fault
+from fieldsync.testing.faults import Cut, Fault
 from fieldsync.testing.rows import Row, State, refusal
 from fieldsync.testing.server import FakeServer
 
-__all__ = ["Clock", "FakeServer", "Fault", "Row", "State", "answer", "problem", "refusal"]
+__all__ = ["Clock", "Cut", "FakeServer", "Fault", "Row", "State", "answer", "problem", "refusal"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -18,3 +19,10 @@ class Fault(StrEnum):
     LIMITED = "limited"  # 429 + Retry-After
     IN_FLIGHT = "in_flight"  # 409: the first try still runs
     EXPIRED = "expired"  # the access token has run out
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The request is done, and the connection is lost after so many bytes of its answer."""
+
+    after_bytes: int

@@ -5,6 +5,7 @@ It shares no code with the SDK: a misunderstanding there must not be one here.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -47,16 +48,12 @@ class Rows:
     and returns the refusal that it gets (see `refusal`), or None.
     """
 
-    def __init__(
-        self,
-        *,
-        merging: Collection[str] = MERGING,
-        parents: Mapping[str, tuple[str, str]] = PARENTS,
-    ) -> None:
-        self.merging = merging
-        self.parents = parents
+    def __init__(self) -> None:
+        self.merging: Collection[str] = MERGING
+        self.parents: Mapping[str, tuple[str, str]] = PARENTS
         self.judge: Callable[[dict[str, Any]], dict[str, Any] | None] = _refuse_what_is_bad
         self.state: State = State()
+        self.changed = threading.Condition()  # told when the head moves
         self.hidden: dict[tuple[str, str, str], int] = {}  # (user, collection, id) -> exit's seq
         self.applied: list[tuple[str, str, str, str]] = []  # (device, key, op, id)
 
@@ -178,8 +175,14 @@ class Rows:
     def _log(self, name: tuple[str, str], row: Row, device: str) -> None:
         row.device = device
         self.state.rows[name] = row
-        self.state.head += 1
+        self._move_head()
         self.state.feed[name] = self.state.head
+
+    def _move_head(self) -> None:
+        """Something has happened: the next seq, and whoever listens hears of it."""
+        with self.changed:
+            self.state.head += 1
+            self.changed.notify_all()
 
     # the feed
 

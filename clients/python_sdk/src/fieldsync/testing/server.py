@@ -13,6 +13,7 @@ It keeps a log of everything it ever applied, so that a test can say "nothing tw
 from __future__ import annotations
 
 import copy
+import gzip
 import json
 from collections import deque
 from contextlib import contextmanager
@@ -20,15 +21,25 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 
-from fieldsync.testing.answers import HTML, answer, problem
-from fieldsync.testing.faults import Fault
-from fieldsync.testing.rows import MERGING, PARENTS, Rows, State
+from fieldsync.testing.answers import HTML, answer, in_pieces, problem, render
+from fieldsync.testing.events import Events
+from fieldsync.testing.faults import Cut, Fault
+from fieldsync.testing.feed import NDJSON, Asked, Feed
+from fieldsync.testing.rows import MERGING, PARENTS, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
+READS = {
+    "sync/pull": "_pull",
+    "sync/digest": "_digest",
+    "sync/rows": "_rows",
+    "sync/limits": "_limits",
+    "sync/events": "_listen",
+}
 
-class FakeServer(Rows):
+
+class FakeServer(Feed):
     """The server of one tenant; `handle` is the whole network.
 
     `users` maps names to ids, all have one `password`, and all see every row that is not hidden.
@@ -42,18 +53,19 @@ class FakeServer(Rows):
         merging: Collection[str] = MERGING,
         parents: Mapping[str, tuple[str, str]] = PARENTS,
     ) -> None:
-        super().__init__(merging=merging, parents=parents)
-        self.epoch: int = 1
-        self.floor: int = 0
+        super().__init__()
+        self.merging: Collection[str] = merging
+        self.parents: Mapping[str, tuple[str, str]] = parents
+        self.has_events = False  # else clients that sync by themselves hear of every change
         self.users: dict[str, str] = {"tess": "user-1", "tom": "user-2"}
         self.password = "fieldsync"  # noqa: S105  # of nobody
         self.rows_max = 1000
         self.bytes_max = 10**9
-        self.faults: deque[Fault | None] = deque()  # None: that request goes well
+        self.faults: deque[Fault | Cut | None] = deque()  # None: that request goes well
         self.seen: list[tuple[str, str, bytes, dict[str, str]]] = []
         self._is_offline = False
+        self.requests: list[httpx2.Request] = []  # the same, as they came
         self.before_answer: Callable[[str], None] = _do_nothing
-        self.gone_code: str | None = None  # answers the next pull with this 410
         self.refuses_refresh = False
         self._access: dict[str, tuple[str, str]] = {}
         self._refresh: dict[str, tuple[str, str, str]] = {}
@@ -84,6 +96,9 @@ class FakeServer(Rows):
             raise httpx2.ConnectError("no network", request=request)
         path = request.url.path.removeprefix("/api/v1/")
         body = request.content
+        if request.headers.get("content-encoding") == "gzip":
+            body = gzip.decompress(body)
+        self.requests.append(request)
         self.seen.append((request.method, path, body, dict(request.headers)))
         fault = self.faults.popleft() if self.faults and path != "sync/events" else None
         if (early := self._early(fault)) is not None:
@@ -98,16 +113,24 @@ class FakeServer(Rows):
         self.before_answer(path)
         if fault is Fault.LOST_ANSWER:
             raise httpx2.ReadError("connection reset", request=request)
+        return self._deliver(response, fault)
+
+    @staticmethod
+    def _deliver(response: httpx2.Response, fault: Fault | Cut | None) -> httpx2.Response:
+        """The answer, as far as it comes."""
+        kind = response.headers.get("content-type")
         if fault is Fault.TRUNCATED:
             return httpx2.Response(
                 response.status_code,
-                headers={"content-type": response.headers["content-type"]},
+                headers={"content-type": kind} if kind else {},
                 content=response.content[: len(response.content) * 4 // 5],
             )
-        return response
+        if isinstance(fault, Cut):
+            return in_pieces(response, fault.after_bytes)
+        return in_pieces(response) if kind == NDJSON else response
 
     @staticmethod
-    def _early(fault: Fault | None) -> httpx2.Response | None:
+    def _early(fault: Fault | Cut | None) -> httpx2.Response | None:
         match fault:
             case Fault.HTML:
                 return httpx2.Response(200, html=HTML)
@@ -134,9 +157,27 @@ class FakeServer(Rows):
         if path == "sync/push":
             key = request.headers["idempotency-key"].strip('"')
             return self._push(device, user, key, body)
-        if path == "sync/pull":
-            return self._pull(device, user, request.url.params)
-        return problem(404, "not_found")
+        if path not in READS:
+            return problem(404, "not_found")
+        asked = Asked(user, device, dict(request.url.params), request.headers)
+        found: httpx2.Response = getattr(self, READS[path])(asked)
+        return found
+
+    def _limits(self, _: Asked) -> httpx2.Response:
+        limits = {
+            "push_rows_max": self.rows_max,
+            "body_bytes_max": self.bytes_max,
+            "compressed_body_bytes_max": self.bytes_max,
+            "content_encodings": ["gzip"],
+        }
+        return answer(200, render(limits).encode())
+
+    def _listen(self, _: Asked) -> httpx2.Response:
+        if not self.has_events:
+            return problem(404, "not_found")
+        events = Events(self.changed, lambda: self.state.head)
+        kind = {"content-type": "text/event-stream; charset=utf-8"}
+        return httpx2.Response(200, headers=kind, stream=events)
 
     # auth
 
@@ -171,7 +212,7 @@ class FakeServer(Rows):
         self._access[access] = (user, device)
         return httpx2.Response(200, json={"access": access, "refresh": successor})
 
-    # push and pull
+    # push
 
     def _push(self, device: str, user: str, key: str, body: bytes) -> httpx2.Response:
         stored = self.state.requests.get((device, key))
@@ -187,34 +228,11 @@ class FakeServer(Rows):
         self.state.requests[device, key] = (body, 200, report)
         return answer(200, report)
 
-    def _pull(self, device: str, user: str, params: httpx2.QueryParams) -> httpx2.Response:
-        if self.gone_code is not None:
-            code, self.gone_code = self.gone_code, None
-            return problem(410, code)
-        epoch, after = self.epoch, 0
-        is_first = "cursor" not in params
-        if not is_first:
-            epoch, after = map(int, params["cursor"].split(":"))
-        if epoch != self.epoch:
-            return problem(410, "epoch_changed")
-        if not is_first and after < self.floor:
-            return problem(410, "cursor_expired")
-        entries = self.list_entries(user, after)
-        page = entries[: int(params["limit"])]
-        has_more = len(entries) > len(page)
-        scanned = page[-1][0] if has_more else max(self.state.head, after)
-        changes = [self.tell(name, device, user) for _, name in page]
-        if is_first:
-            changes = [change for change in changes if change["op"] == "upsert"]
-        cursor = f"{self.epoch}:{scanned}"
-        body = {"cursor": cursor, "has_more": has_more, "server_time": "", "changes": changes}
-        return httpx2.Response(200, json=body)
-
     # what operators do
 
     def hide(self, username: str, collection: str, row_id: str) -> None:
         """The row leaves the scopes of this user."""
-        self.state.head += 1
+        self._move_head()
         self.hidden[self.users[username], collection, row_id] = self.state.head
 
     def prune(self) -> None:
