@@ -13,9 +13,9 @@ MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
 PY := $(BIN)/python
-SOURCES := backend sync clients/python_sdk/src
+SOURCES := backend sync clients/python_sdk/src clients/python_sdk/examples
 CHECKED := $(SOURCES) tests $(sort $(dir $(wildcard loadtests/*.py))) manage.py
-PROSE := docs $(wildcard *.md) Makefile Dockerfile docker-compose.yml requirements/install.sh .ci
+PROSE := docs clients/python_sdk/README.md clients/python_sdk/docs $(wildcard *.md) Makefile Dockerfile docker-compose.yml requirements/install.sh .ci
 WITH_STACK := $(PY) -m backend.devstack run --fast --
 # The settings refuse to load without it; where it is used, nothing connects.
 NO_DATABASE := DATABASE_URL=postgresql://nowhere/none
@@ -66,6 +66,7 @@ check: install ## All that CI runs: format, lint, spelling, layers, dependencies
 	cd clients/python_sdk && ../../$(BIN)/deptry . --known-first-party fieldsync
 	DJANGO_SETTINGS_MODULE=backend.settings.test $(WITH_STACK) $(PY) manage.py makemigrations --check --dry-run
 	$(NO_DATABASE) $(BIN)/mypy $(CHECKED)
+	$(BIN)/basedpyright
 	$(WITH_STACK) $(PYTEST) $(ARGS)
 
 .PHONY: format

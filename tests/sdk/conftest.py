@@ -16,7 +16,7 @@ from phone import Phone
 from fieldsync.testing import FakeServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture
@@ -41,12 +41,12 @@ def new_phone(server: FakeServer, tmp_path: Path) -> Iterator[Any]:
 
 
 @pytest.fixture
-def phone(new_phone: Any) -> Phone:
+def phone(new_phone: Callable[..., Phone]) -> Phone:
     """A phone on which tess is logged in."""
     return new_phone()
 
 
 @pytest.fixture
-def second(new_phone: Any) -> Phone:
+def second(new_phone: Callable[..., Phone]) -> Phone:
     """Another phone of tess."""
     return new_phone()

@@ -49,7 +49,7 @@ class Phone:
         phone.path.with_name(f"{phone.path.name}.lock").unlink()
         self.client = self._start()
 
-    def __getitem__(self, collection: str) -> fieldsync.Collection:
+    def __getitem__(self, collection: str) -> fieldsync.Collection[fieldsync.Row]:
         return self.client.collection(collection)
 
     def sync(self) -> fieldsync.SyncReport:

@@ -16,7 +16,7 @@ ORDER = {"kind": "repair", "title": "Replace the pump seal"}
 @pytest.fixture
 def row_id(server: Any, phone: Any, second: Any) -> str:
     """A work order that both phones hold at version 1."""
-    row_id = phone["work_orders"].create(ORDER)
+    row_id: str = phone["work_orders"].create(ORDER)
     phone.sync()
     second.sync()
     return row_id

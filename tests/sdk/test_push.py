@@ -72,6 +72,7 @@ def test_budget_spent_keeps_the_work(server: Any, phone: Any) -> None:
     with pytest.raises(fieldsync.Unreachable) as caught:
         phone.sync()
 
+    assert isinstance(caught.value.report, fieldsync.SyncReport)
     assert caught.value.report.batches_sent == 6
     assert len(phone.waits) == 5
     assert phone.client.status().sent == 1
@@ -313,7 +314,7 @@ def test_crowd_does_not_come_back_together(server: Any, new_phone: Any, fault: F
 def test_batch_is_on_the_disk_before_its_first_byte_is_sent(server: Any, phone: Any) -> None:
     """Another process that opens the store at that moment finds the same key and bytes."""
     phone["work_orders"].create(ORDER)
-    found = []
+    found: list[Any] = []
 
     def look(request: Any) -> Any:
         with sqlite3.connect(phone.path) as connection:

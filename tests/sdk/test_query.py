@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import tempfile
 import tracemalloc
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -44,7 +45,7 @@ def kind_of(value: object) -> str:
     return "number" if isinstance(value, (bool, int, float)) else "other"
 
 
-COMPARISONS = {
+COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
     "eq": operator.eq,
     "lt": operator.lt,
     "lte": operator.le,

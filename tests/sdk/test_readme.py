@@ -1,7 +1,8 @@
-"""The README's example, run as it stands over a real socket."""
+"""The README: its examples, run as they stand over a real socket, and its tables."""
 
 from __future__ import annotations
 
+import inspect
 import re
 import threading
 from collections.abc import Iterator
@@ -13,8 +14,11 @@ import httpx2
 import pytest
 
 import fieldsync
+from fieldsync.client import AsyncOptions, Options
 
 README = Path(__file__).parents[2] / "clients/python_sdk/README.md"
+TEXT = README.read_text()
+EXAMPLES = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 EXAMPLE_LINES_MAX = 24
 
 
@@ -61,27 +65,79 @@ def url(server: Any, cut_bodies: list[int]) -> Iterator[str]:
     listener.server_close()
 
 
-def test_example_runs(
-    server: Any,
-    phone: Any,
-    url: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """Copied into a file, it does what it says."""
-    (example,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+@pytest.fixture
+def run(phone: Any, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Run an example in an empty folder."""
     phone["sites"].create({"name": "Pump house"})
     phone.sync()
     monkeypatch.chdir(tmp_path)
 
-    exec(compile(example.replace("http://127.0.0.1:8000", url), README, "exec"), {})  # noqa: S102
+    def run(example: str) -> None:
+        exec(compile(example.replace("http://127.0.0.1:8000", url), README, "exec"), {})  # noqa: S102
 
-    assert example.count("\n") <= EXAMPLE_LINES_MAX
+    return run
+
+
+def test_example_runs(server: Any, run: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Copied into a file, it does what it says."""
+    run(EXAMPLES[0])
+
+    assert EXAMPLES[0].count("\n") <= EXAMPLE_LINES_MAX
     assert capsys.readouterr().out.startswith("{'created': 2} ")
     (order,) = server.live("work_orders").values()
     assert order["priority"] == 1
     assert len(server.live("notes")) == 1
+
+
+def test_the_other_examples_run_behind_it(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """A client that syncs by itself, and one on an event loop, on the store that the first made."""
+    for example in EXAMPLES:
+        run(example)
+
+    *_, own_round, pulled = capsys.readouterr().out.splitlines()
+    assert own_round == "0 0 None"
+    assert pulled == "0"
+
+
+def names_of(*kinds: type) -> set[str]:
+    """Return what an author may call on these."""
+    return {
+        f"{kind.__name__.lower()}.{name}"
+        for kind in kinds
+        for name, _ in inspect.getmembers(kind, inspect.isfunction)
+        if not name.startswith("_")
+    }
+
+
+def test_every_call_is_in_its_table() -> None:
+    """And none that is not there."""
+    calls = names_of(fieldsync.Client, fieldsync.Collection, fieldsync.Issue)
+
+    assert set(re.findall(r"`((?:client|collection|issue)\.\w+)\(", TEXT)) == calls
+
+
+def test_every_option_is_in_its_table() -> None:
+    section = TEXT.partition("\n## Options\n")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\|([^|]*)\|", section, re.M))))
+
+    assert named == {*Options.__annotations__, *AsyncOptions.__annotations__, "store"}
+
+
+def test_every_error_is_in_its_table_with_its_class() -> None:
+    section = TEXT.partition("\n## Errors\n")[2]
+    told = {
+        name: classes
+        for line in re.findall(r"^\| `.*$", section, re.MULTILINE)
+        for name in re.findall(r"`([A-Z]\w+)`", line.split("|")[1])
+        for classes in re.findall(r"`(\w+)`", line.split("|")[2])
+    }
+
+    errors = [each for each in vars(fieldsync).values() if inspect.isclass(each)]
+    assert told == {
+        each.__name__: str(each.error_class)
+        for each in errors
+        if issubclass(each, fieldsync.FieldsyncError) and each is not fieldsync.FieldsyncError
+    }
 
 
 def test_answer_cut_on_the_wire_is_asked_for_again(

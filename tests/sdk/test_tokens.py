@@ -241,10 +241,10 @@ def test_store_without_a_server_can_be_worked_on(new_phone: Any, tmp_path: Any) 
 class Drawer(keyring.backend.KeyringBackend):
     """A backend in memory, in place of the desktop's."""
 
-    priority = 1  # type: ignore[assignment]  # as the library wants it
+    priority = 1  # as the library wants it
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # the library's
         self.passwords: dict[tuple[str, str], str] = {}
         self.is_locked = False
 

@@ -133,6 +133,8 @@ class World:
                 self.server.gone_code = "scopes_changed"
             case (what, row):
                 self.office(what, self.ids[row])
+            case _:
+                raise AssertionError(step)
 
     def edit(self, op: str, at: int, row_id: str, field: str, collection: str) -> None:
         """An edit with a value that is unique in this world."""

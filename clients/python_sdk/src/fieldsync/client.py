@@ -371,22 +371,22 @@ class Issue:
 
     def __init__(self, engine: Engine, record: IssueRecord) -> None:
         self._issues = engine.issues
-        self.id = record.id
-        self.collection = record.collection
-        self.row_id = record.row_id
-        self.op = record.op
-        self.outcome = record.outcome
-        self.code = record.code
-        self.detail = record.detail
-        self.fields = record.fields
-        self.base_version = record.base_version
-        self.version = record.version
-        self.mine = record.mine
-        self.base = record.base
-        self.theirs = record.theirs
-        self.errors = record.errors
-        self.blocked_by = record.blocked_by
-        self.created_at = datetime.fromisoformat(record.created_at)
+        self.id: int = record.id
+        self.collection: str = record.collection
+        self.row_id: str = record.row_id
+        self.op: str = record.op
+        self.outcome: str = record.outcome
+        self.code: str | None = record.code
+        self.detail: str = record.detail
+        self.fields: list[str] = record.fields
+        self.base_version: int | None = record.base_version
+        self.version: int | None = record.version
+        self.mine: dict[str, Any] = record.mine
+        self.base: dict[str, Any] | None = record.base
+        self.theirs: dict[str, Any] | None = record.theirs
+        self.errors: list[dict[str, Any]] = record.errors
+        self.blocked_by: dict[str, Any] | None = record.blocked_by
+        self.created_at: datetime = datetime.fromisoformat(record.created_at)
 
     @property
     def is_parked(self) -> bool:

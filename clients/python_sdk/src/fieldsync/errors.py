@@ -77,8 +77,8 @@ class Unreachable(TransportFailure):
 
     def __init__(self, last: FieldsyncError, *, failures: int) -> None:
         super().__init__(f"gave up after {failures} failures in a row; last: {last}")
-        self.status = last.status
-        self.retry_after_s = last.retry_after_s
+        self.status: int | None = last.status
+        self.retry_after_s: float | None = last.retry_after_s
 
 
 class RateLimited(FieldsyncError):
@@ -88,7 +88,7 @@ class RateLimited(FieldsyncError):
     retryable = True
 
     def __init__(self, *, status: int, code: str, retry_after_s: float | None) -> None:
-        self.status = status
+        self.status: int | None = status
         self.code = code
         self.retry_after_s = retry_after_s
         super().__init__(f"the server is busy ({status} {code}); retry after {retry_after_s} s")
@@ -149,7 +149,7 @@ class UnsendableValue(RowRefused, ValueError):
 
     def __init__(self, collection: str, row_id: str, reason: str) -> None:
         self.reason = reason
-        self.problem = f"was given a value that cannot be sent: {reason}"
+        self.problem: str = f"was given a value that cannot be sent: {reason}"
         super().__init__(collection, row_id)
 
 
@@ -264,6 +264,6 @@ class ServerBug(FieldsyncError):
         self.code = code
         self.status = status
         self.request_id = request_id
-        self.retryable = status is not None and status >= 500  # noqa: PLR2004  # server errors
+        self.retryable: bool = status is not None and status >= 500  # noqa: PLR2004  # server errors
         told = f", request_id {request_id}" if request_id else ""
         super().__init__(f"unexpected answer from the server ({status} {code}{told}): {detail}")

@@ -87,7 +87,7 @@ class Store:
         self._held = None if self._path == MEMORY else StoreLock(self._path)
         try:
             create_file(self._path)
-            self.connection = open_writer(connect, self._path)
+            self.connection: sqlite3.Connection = open_writer(connect, self._path)
         except BaseException:
             self._let_go()
             raise

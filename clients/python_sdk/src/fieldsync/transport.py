@@ -10,8 +10,9 @@ captive portal, a cut body, a proxy's error. No retry here, no state, no store.
 
 from __future__ import annotations
 
+import socket
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -116,8 +117,19 @@ class Stream:
         return piece
 
     def close(self) -> None:
-        """Read no more of it. From another thread too: who reads there fails."""
+        """Read no more of it."""
         self._response.close()
+
+    def shut(self) -> None:
+        """End its link, from another thread: who reads there fails at once, and closes it."""
+        network = self._response.extensions.get("network_stream")
+        link = network and network.get_extra_info("socket")
+        if link is None:
+            self._response.close()
+            return
+        # Closing alone would not wake a thread that waits for what comes.
+        with suppress(OSError):  # it has ended by itself
+            link.shutdown(socket.SHUT_RDWR)
 
 
 class AsyncStream:
@@ -226,7 +238,7 @@ class Transport:
     def shut_streams(self) -> None:
         """Read no stream any more; whoever reads one fails."""
         for stream in list(self._streams):
-            stream.close()
+            stream.shut()
 
     def close(self) -> None:
         """Close the connections, unless they came from outside."""

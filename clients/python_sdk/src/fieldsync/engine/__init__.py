@@ -32,6 +32,7 @@ from fieldsync.engine.report import QUIET, Meter, Status
 from fieldsync.engine.rounds import Rounds
 from fieldsync.engine.rows import Rows
 from fieldsync.engine.session import Session
+from fieldsync.listeners import Listeners
 from fieldsync.machine import Event
 from fieldsync.outbox import Outbox
 from fieldsync.retry import RetryBudget
@@ -67,16 +68,16 @@ class Engine:
         self._store = Store(path, connect=connect, flush_edits=flush_edits)
         self._outbox = Outbox(self._store.connection, self._store.touch)
         self._sync_lock = threading.Lock()
-        self.bell = Bell()
-        self.listeners = self._store.listeners
-        self.rows = Rows(self._store)
-        self.local = Local(
+        self.bell: Bell = Bell()
+        self.listeners: Listeners = self._store.listeners
+        self.rows: Rows = Rows(self._store)
+        self.local: Local = Local(
             self._store,
             self._outbox,
             now=settings.now,
             on_edit=lambda: self.bell.ring(Event.EDITED),
         )
-        self.issues = Issues(self.local)
+        self.issues: Issues = Issues(self.local)
         self._keeper = LoginKeeper(self._store, tokens)
         self._session = Session(self.local, self.bell, self._keeper)
         push = Push(self.local, self._session, settings)

@@ -113,3 +113,8 @@ class Status:
     username: str | None
     tenant: str | None  # slug
     device: str | None  # id
+
+    @property
+    def unsent(self) -> int:
+        """Edited rows of which the server has said nothing yet: what a person waits for."""
+        return self.pending + self.sent

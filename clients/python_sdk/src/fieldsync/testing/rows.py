@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-MERGING = frozenset({"work_orders", "notes"})  # other collections reject edits on an old base
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+MERGING = frozenset({"work_orders", "notes"})
 PARENTS = {"notes": ("work_order", "work_orders")}
 APPLIED = frozenset({"created", "updated", "deleted", "merged", "unchanged"})
 
@@ -37,10 +40,19 @@ class State:
 
 
 class Rows:
-    """The rows of one tenant, and the feed of their changes."""
+    """The rows of one tenant, and the feed of their changes.
+
+    `merging` collections merge edits of different fields; all others reject an edit on an old
+    base. `parents` says of a child collection which field names its parent, and in which
+    collection that is. `judge` may be replaced: it is given each pushed mutation as on the wire,
+    and returns the refusal that it gets (see `refusal`), or None.
+    """
 
     def __init__(self) -> None:
-        self.state = State()
+        self.merging: Collection[str] = MERGING
+        self.parents: Mapping[str, tuple[str, str]] = PARENTS
+        self.judge: Callable[[dict[str, Any]], dict[str, Any] | None] = _refuse_what_is_bad
+        self.state: State = State()
         self.changed = threading.Condition()  # told when the head moves
         self.hidden: dict[tuple[str, str, str], int] = {}  # (user, collection, id) -> exit's seq
         self.applied: list[tuple[str, str, str, str]] = []  # (device, key, op, id)
@@ -55,11 +67,11 @@ class Rows:
         results: dict[int, dict[str, Any]] = {}
         parents_first = sorted(
             units.values(),
-            key=lambda unit: all(mutations[at]["collection"] in PARENTS for at in unit),
+            key=lambda unit: all(mutations[at]["collection"] in self.parents for at in unit),
         )
         for unit in parents_first:
             backup = (dict(self.state.rows), dict(self.state.feed), self.state.head)
-            unit.sort(key=lambda at: mutations[at]["collection"] in PARENTS)
+            unit.sort(key=lambda at: mutations[at]["collection"] in self.parents)
             for at in unit:
                 results[at] = self._apply(mutations[at], device, user)
             refused = [at for at in unit if results[at]["outcome"] not in APPLIED]
@@ -89,12 +101,8 @@ class Rows:
     def _apply(self, mutation: dict[str, Any], device: str, user: str) -> dict[str, Any]:
         name = (mutation["collection"], mutation["id"])
         row = self.state.rows.get(name)
-        if "BAD" in mutation.get("data", {}).values():
-            return {
-                "outcome": "invalid",
-                "code": "validation_failed",
-                "errors": [{"path": "title", "code": "bad", "detail": "Bad.", "args": {}}],
-            }
+        if (refused := self.judge(mutation)) is not None:
+            return refused
         if (user, *name) in self.hidden:
             return {"outcome": "not_found", "code": "row_not_found", "detail": "No such row."}
         match mutation["op"]:
@@ -115,8 +123,8 @@ class Rows:
             if not differing:
                 return {"outcome": "unchanged", "version": row.version}
             return conflict(row, differing, None)
-        if name[0] in PARENTS:
-            field_name, parent_collection = PARENTS[name[0]]
+        if name[0] in self.parents:
+            field_name, parent_collection = self.parents[name[0]]
             parent = (parent_collection, data.get(field_name, ""))
             if parent not in self.state.rows:
                 blocked_by = {"collection": parent[0], "id": parent[1], "index": None}
@@ -138,7 +146,7 @@ class Rows:
             return {"outcome": "unchanged", "version": row.version}
         moved = {k for k, version in row.field_versions.items() if version > base}
         overlap = sorted(moved & edit.keys())
-        if base > row.version or overlap or (moved and name[0] not in MERGING):
+        if base > row.version or overlap or (moved and name[0] not in self.merging):
             return conflict(row, overlap, base)
         version = row.version + 1
         row = Row(
@@ -210,6 +218,13 @@ class Rows:
 
     # what happens in the office
 
+    def create(self, collection: str, row_id: str, **fields: Any) -> None:
+        """Somebody else makes a row. Raises: ValueError: the id is taken, or it has no parent."""
+        name = (collection, row_id)
+        result = self._create(name, self.state.rows.get(name), fields, "office")
+        if result["outcome"] != "created":
+            raise ValueError(f"{collection} {row_id} cannot be made: {result}")
+
     def edit(self, collection: str, row_id: str, **fields: Any) -> None:
         """Somebody else edits a row."""
         base = self.state.rows[collection, row_id].version
@@ -220,6 +235,25 @@ class Rows:
         """Somebody else deletes a row."""
         row = self.state.rows[collection, row_id]
         self._delete((collection, row_id), row, {"base_version": row.version}, "office")
+
+
+def refusal(
+    outcome: str, code: str, *, path: str | None = None, detail: str = ""
+) -> dict[str, Any]:
+    """A refusal of a mutation; with a `path`, one of the field there."""
+    said = {"outcome": outcome, "code": code, "detail": detail}
+    if path is None:
+        return said
+    return said | {"errors": [{"path": path, "code": code, "detail": detail, "args": {}}]}
+
+
+def _refuse_what_is_bad(mutation: dict[str, Any]) -> dict[str, Any] | None:
+    """Any field that is "BAD" is not valid."""
+    data = mutation.get("data", {})
+    bad = next((name for name, value in data.items() if value == "BAD"), None)
+    return (
+        None if bad is None else refusal("invalid", "validation_failed", path=bad, detail="Bad.")
+    )
 
 
 def without_removed(value: Any) -> Any:

@@ -3,7 +3,9 @@
     server = FakeServer()
     client = Client("http://server", store=..., http=server.client())
     server.faults.append(Fault.LOST_ANSWER)      the next request meets it
-    server.hide, edit, delete, restore, prune    what operators and dispatchers do
+    with server.offline(): ...                   no request arrives
+    server.create, edit, delete, hide            what others do meanwhile
+    server.backup, restore, prune                what operators do
 
 It keeps a log of everything it ever applied, so that a test can say "nothing twice, nothing lost".
 """
@@ -14,6 +16,7 @@ import copy
 import gzip
 import json
 from collections import deque
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -22,10 +25,10 @@ from fieldsync.testing.answers import HTML, answer, in_pieces, problem, render
 from fieldsync.testing.events import Events
 from fieldsync.testing.faults import Cut, Fault
 from fieldsync.testing.feed import NDJSON, Asked, Feed
-from fieldsync.testing.rows import State
+from fieldsync.testing.rows import MERGING, PARENTS, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
 READS = {
     "sync/pull": "_pull",
@@ -37,17 +40,30 @@ READS = {
 
 
 class FakeServer(Feed):
-    """The server; `handle` is the whole network."""
+    """The server of one tenant; `handle` is the whole network.
 
-    def __init__(self) -> None:
+    `users` maps names to ids, all have one `password`, and all see every row that is not hidden.
+    `seen` has (method, path, body, headers) of each request that arrived, `applied` (device, key,
+    operation, row id) of each mutation that was carried out.
+    """
+
+    def __init__(
+        self,
+        *,
+        merging: Collection[str] = MERGING,
+        parents: Mapping[str, tuple[str, str]] = PARENTS,
+    ) -> None:
         super().__init__()
+        self.merging: Collection[str] = merging
+        self.parents: Mapping[str, tuple[str, str]] = parents
         self.has_events = False  # else clients that sync by themselves hear of every change
-        self.users = {"tess": "user-1", "tom": "user-2"}
+        self.users: dict[str, str] = {"tess": "user-1", "tom": "user-2"}
         self.password = "fieldsync"  # noqa: S105  # of nobody
         self.rows_max = 1000
         self.bytes_max = 10**9
         self.faults: deque[Fault | Cut | None] = deque()  # None: that request goes well
         self.seen: list[tuple[str, str, bytes, dict[str, str]]] = []
+        self._is_offline = False
         self.requests: list[httpx2.Request] = []  # the same, as they came
         self.before_answer: Callable[[str], None] = _do_nothing
         self.refuses_refresh = False
@@ -65,8 +81,19 @@ class FakeServer(Feed):
 
     # the edge
 
+    @contextmanager
+    def offline(self) -> Iterator[None]:
+        """No request arrives while the block lasts."""
+        self._is_offline = True
+        try:
+            yield
+        finally:
+            self._is_offline = False
+
     def handle(self, request: httpx2.Request) -> httpx2.Response:
         """One request through the network, with its fault."""
+        if self._is_offline:
+            raise httpx2.ConnectError("no network", request=request)
         path = request.url.path.removeprefix("/api/v1/")
         body = request.content
         if request.headers.get("content-encoding") == "gzip":
@@ -220,7 +247,7 @@ class FakeServer(Feed):
 
     def restore(self, backup: State) -> None:
         """Go back to a backup: what came after it is gone, and the feed has another identity."""
-        self.state = copy.deepcopy(backup)
+        self.state: State = copy.deepcopy(backup)
         self.epoch += 1
 
     def pushes(self) -> list[tuple[str, bytes]]:
