@@ -10,7 +10,6 @@ Nothing here knows a rule of sync: it all goes to the engine, and its steps to a
 
 from __future__ import annotations
 
-import asyncio
 import random
 import threading
 import time
@@ -338,6 +337,8 @@ class AsyncClient(_Base):
         self, told: Told | None = None, *, progress: Watch | None = None
     ) -> None:
         """Sync until `stop()`, or until this task is cancelled, as `Client.run_forever` does."""
+        import asyncio  # here: a client that blocks does without, and starts sooner
+
         ear = asyncio.ensure_future(drive_async(self._engine.listen(), self._outside))
         try:
             await drive_async(self._living(told, progress), self._outside)
