@@ -239,7 +239,7 @@ class FakeServer(Feed):
         """Forget all tombstones: older cursors are refused."""
         for name in [name for name, row in self.state.rows.items() if row.is_deleted]:
             del self.state.feed[name]
-        self.floor = self.state.head
+        self.floor: int = self.state.head
 
     def backup(self) -> State:
         """A copy of everything, to restore later."""
