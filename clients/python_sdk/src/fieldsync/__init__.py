@@ -21,7 +21,7 @@ from fieldsync.client import (
 )
 from fieldsync.collection import Collection
 from fieldsync.engine.local import Undone
-from fieldsync.engine.report import Progress, Status, SyncReport
+from fieldsync.engine.report import CarryReport, Progress, Status, SyncReport
 from fieldsync.engine.rows import Row
 from fieldsync.errors import (
     AlreadySent,
@@ -43,16 +43,20 @@ from fieldsync.errors import (
     Unresolvable,
     UnsendableValue,
     UpgradeRequired,
+    WorkOfAnother,
+    WorkUnreadable,
 )
 from fieldsync.listeners import Cause, RowsChanged
 from fieldsync.machine import State
 from fieldsync.retry import RetryPolicy
+from fieldsync.tokens import KeyringTokens, TokenStore
 
 __all__ = [
     "AlreadySent",
     "AsyncClient",
     "AsyncOptions",
     "AuthRequired",
+    "CarryReport",
     "Cause",
     "Client",
     "Collection",
@@ -60,6 +64,7 @@ __all__ = [
     "FieldsyncError",
     "Issue",
     "IssueClosed",
+    "KeyringTokens",
     "NeedsUser",
     "Options",
     "OtherUsersWork",
@@ -77,11 +82,14 @@ __all__ = [
     "Status",
     "StoreInUse",
     "SyncReport",
+    "TokenStore",
     "TransportFailure",
     "Undone",
     "Unreachable",
     "Unresolvable",
     "UnsendableValue",
     "UpgradeRequired",
+    "WorkOfAnother",
+    "WorkUnreadable",
     "__version__",
 ]

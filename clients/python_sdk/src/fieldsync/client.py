@@ -17,6 +17,7 @@ import time
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, overload
 
 from fieldsync.collection import Collection
@@ -33,7 +34,6 @@ from fieldsync.wire import NEEDS_A_PERSON, Outcome, find_unsendable_name
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-    from pathlib import Path
     from types import TracebackType
     from typing import Self, Unpack
 
@@ -41,12 +41,13 @@ if TYPE_CHECKING:
 
     from fieldsync.connections import Connect
     from fieldsync.engine.issues import Keep
-    from fieldsync.engine.report import Progress, Status, SyncReport
+    from fieldsync.engine.report import CarryReport, Progress, Status, SyncReport
     from fieldsync.engine.rows import Row
     from fieldsync.errors import FieldsyncError
     from fieldsync.listeners import RowsChanged
     from fieldsync.steps import Steps
     from fieldsync.store import IssueRecord
+    from fieldsync.tokens import TokenStore
 
     Told = Callable[[SyncReport, FieldsyncError | None], None]
     Watch = Callable[[Progress], None]
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 __version__ = "0.1.0"
+USER_AGENT = f"fieldsync-python/{__version__}"
 TIMEOUT_S = 30.0  # a push of 500 rows over a bad link takes a while
 PUSH_ROWS_MAX = 500  # half the server's limit: a lost answer costs less
 CHECK_S = 86_400.0  # a replica that went wrong is mended within a day
@@ -73,6 +75,7 @@ class BaseOptions(TypedDict, total=False):
     collections: Iterable[str]  # only these are synced; without it, all
     check_s: float  # how often the replica is compared with the server
     poll_s: float  # how often `run_forever` asks, pokes or not
+    tokens: TokenStore | None  # where they are kept, if not in the store
     retry: RetryPolicy
     flush_edits: bool  # False: edits are faster; a power cut may cost those of the last minute
     connect: Connect  # opens the store's file, for one that is encrypted
@@ -97,16 +100,10 @@ class AsyncOptions(BaseOptions, total=False):
 class _Base:
     """What needs no link: the same for both clients."""
 
-    def __init__(self, url: str, store: str | Path, options: BaseOptions) -> None:
+    def __init__(self, url: str | None, store: str | Path, options: BaseOptions) -> None:
         self._platform = options.get("platform", "python")
         self._app_version = options.get("app_version", __version__)
-        now = options.get("now", _utc_now)
-        self._wording = Wording(
-            url=url,
-            timeout_s=options.get("timeout_s", TIMEOUT_S),
-            user_agent=f"fieldsync-python/{__version__}",
-            now=now,
-        )
+        now = options.get("now", utc_now)
         settings = Settings(
             retry=options.get("retry", RetryPolicy()),
             push_rows_max=options.get("push_rows_max", PUSH_ROWS_MAX),
@@ -121,6 +118,14 @@ class _Base:
             settings,
             connect=options.get("connect", connect_plain),
             flush_edits=options.get("flush_edits", True),
+            tokens=options.get("tokens"),
+        )
+        self.url = url or self._engine.url  # the server's root; None before the first login
+        self._wording = Wording(
+            url=self.url or "",
+            timeout_s=options.get("timeout_s", TIMEOUT_S),
+            user_agent=USER_AGENT,
+            now=now,
         )
         self._open_groups: list[str] = []
 
@@ -187,6 +192,39 @@ class _Base:
         """How the store stands."""
         return self._engine.status()
 
+    def logout(self) -> None:
+        """Forget the tokens. Unsent work stays; until it is sent only its user can log in."""
+        self._engine.logout()
+
+    def export_work(self, path: str | Path, passphrase: str) -> CarryReport:
+        """Write all unsent work and all issues to a signed file; they stay here as well.
+
+        Raises: AuthRequired when nobody was ever logged in here; ValueError for an empty
+        passphrase; OSError.
+        """
+        return self._engine.export_work(Path(path), passphrase)
+
+    def import_work(self, path: str | Path, passphrase: str) -> CarryReport:
+        """Take over the work in a file that this user exported, here or elsewhere.
+
+        Safe to repeat, also when some of it was sent meanwhile.
+
+        Raises: WorkUnreadable for another passphrase or a changed file; WorkOfAnother;
+        UpgradeRequired; AuthRequired when nobody was ever logged in here; OSError.
+        """
+        return self._engine.import_work(Path(path), passphrase)
+
+    def _login_steps(self, username: str, password: str) -> Steps[None]:
+        if self.url is None:
+            raise ValueError("no server is known to this store: give its URL")
+        return self._engine.login(
+            username,
+            password,
+            url=self.url,
+            platform=self._platform,
+            app_version=self._app_version,
+        )
+
     def sync_soon(self) -> None:
         """Have `run_forever` sync now, also where it waits for a link or a login."""
         self._engine.bell.ring(Event.ASKED)
@@ -202,10 +240,12 @@ class Client(_Base):
     May be shared between threads: `sync()` may run in a worker while others read and edit. Two
     syncs take turns, no edit waits for a request, and no read waits for anything. One client per
     store: a second one, here or in another process, is refused. `close()` comes after the last
-    call. Raises: StoreInUse, UpgradeRequired.
+    call. Without a `url` it is the server of the last login. Raises: StoreInUse, UpgradeRequired.
     """
 
-    def __init__(self, url: str, *, store: str | Path, **options: Unpack[Options]) -> None:
+    def __init__(
+        self, url: str | None = None, *, store: str | Path, **options: Unpack[Options]
+    ) -> None:
         super().__init__(url, store, options)
         self._transport = Transport(self._wording, options.get("http"))
         bell, sleep = self._engine.bell, options.get("sleep")
@@ -217,10 +257,7 @@ class Client(_Base):
         Raises: AuthRequired when refused; OtherUsersWork when the store holds unsent work of
         another user; Unreachable.
         """
-        steps = self._engine.login(
-            username, password, platform=self._platform, app_version=self._app_version
-        )
-        drive(steps, self._outside)
+        drive(self._login_steps(username, password), self._outside)
 
     def sync(self, *, progress: Watch | None = None) -> SyncReport:
         """Push until the outbox is empty, then pull until nothing is left.
@@ -277,7 +314,9 @@ class Client(_Base):
 class AsyncClient(_Base):
     """The same client on an event loop: what takes a link is awaited, all else is at once."""
 
-    def __init__(self, url: str, *, store: str | Path, **options: Unpack[AsyncOptions]) -> None:
+    def __init__(
+        self, url: str | None = None, *, store: str | Path, **options: Unpack[AsyncOptions]
+    ) -> None:
         super().__init__(url, store, options)
         self._transport = AsyncTransport(self._wording, options.get("http"))
         bell, sleep = self._engine.bell, options.get("sleep")
@@ -285,10 +324,7 @@ class AsyncClient(_Base):
 
     async def login(self, username: str, password: str) -> None:
         """Log in, as `Client.login` does."""
-        steps = self._engine.login(
-            username, password, platform=self._platform, app_version=self._app_version
-        )
-        await drive_async(steps, self._outside)
+        await drive_async(self._login_steps(username, password), self._outside)
 
     async def sync(self, *, progress: Watch | None = None) -> SyncReport:
         """Push, then pull, as `Client.sync` does; `progress` is called in another thread."""
@@ -387,5 +423,6 @@ def _tell_nobody(report: SyncReport, error: FieldsyncError | None) -> None:
     """Where an app looks at `status()` instead."""
 
 
-def _utc_now() -> datetime:
+def utc_now() -> datetime:
+    """The time by this machine's clock, aware UTC."""
     return datetime.fromtimestamp(time.time(), tz=UTC)

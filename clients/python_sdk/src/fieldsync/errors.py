@@ -16,7 +16,9 @@
     │  ├─ OtherUsersWork                                      unsent work of somebody else is here
     │  ├─ StoreInUse                                          another program has this store open
     │  ├─ IssueClosed                                         the issue was settled before
-    │  └─ Unresolvable                                        that way of resolving cannot work
+    │  ├─ Unresolvable                                        that way of resolving cannot work
+    │  ├─ WorkUnreadable                                      no file of work; wrong passphrase
+    │  └─ WorkOfAnother                                       a file of somebody else's work
     └─ ServerBug                    server_bug        if 5xx  report it with its request_id
 
 None of them ever costs unsent work. A mutation that the server refuses is no error but an issue,
@@ -224,6 +226,30 @@ class Unresolvable(NeedsUser):
         super().__init__(
             f"issue {issue_id} ({outcome}): the row is no longer on the server; "
             "create a new row from what it held, or discard the issue"
+        )
+
+
+class WorkUnreadable(NeedsUser):
+    """A file of unsent work that is none, was changed, or was signed with another passphrase."""
+
+    code = "work_unreadable"
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"this file of unsent work cannot be taken: {reason}")
+
+
+class WorkOfAnother(NeedsUser):
+    """A file of unsent work of another user, or of another tenant, than the store's."""
+
+    code = "work_of_another"
+
+    def __init__(self, *, owner: str, tenant: str) -> None:
+        self.owner = owner
+        self.tenant = tenant
+        super().__init__(
+            f"this file holds unsent work of {owner} of {tenant}: "
+            "it can only be imported where that user is logged in"
         )
 
 

@@ -21,7 +21,7 @@ from fieldsync.wire import Mutation, Op, parse_push_body, render_json, render_pu
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 MUTATION_BYTES = 250  # around its data, at most: names, ids, a group
 VERSION_MAX = 2**63 - 1  # SQLite's largest integer
@@ -91,11 +91,11 @@ class Outbox:
         ).fetchone()
         return None if found is None else _entry(found)
 
-    def add(self, entry: Entry) -> None:
-        """Queue `entry` behind all others."""
+    def add(self, entry: Entry) -> int:
+        """Queue `entry` behind all others; returns its `seq`."""
         edit = entry.edit
         self._touch(entry.collection, entry.row_id)
-        self._connection.execute(
+        added = self._connection.execute(
             "INSERT INTO outbox (collection, row_id, revision, op, data, base_version, base,"
             " groups, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
@@ -103,6 +103,7 @@ class Outbox:
                 *(edit.base_version, entry.base, _groups(edit), entry.created_at),
             ),
         )
+        return int(added.lastrowid or 0)
 
     def replace_edit(self, entry: Entry, edit: Edit, *, revision: int) -> None:
         """Give a pending entry another content, at its place in the queue."""
@@ -141,6 +142,13 @@ class Outbox:
         )
         return set(rows)
 
+    def list_pending(self) -> list[Entry]:
+        """The entries that are in no batch yet, in order."""
+        rows = self._connection.execute(
+            f"SELECT {ENTRY} FROM outbox WHERE batch IS NULL ORDER BY seq"  # noqa: S608  # a constant
+        )
+        return [_entry(row) for row in rows]
+
     def count_pending(self) -> int:
         """Entries not yet in a batch."""
         return self._count("outbox WHERE batch IS NULL")
@@ -149,13 +157,34 @@ class Outbox:
         """Entries in batches whose answer is not known."""
         return self._count("outbox WHERE batch IS NOT NULL")
 
+    def oldest_unsent_at(self) -> str | None:
+        """When the oldest edit was made that waits, as RFC 3339."""
+        found = self._connection.execute("SELECT min(created_at) FROM outbox").fetchone()
+        return None if found[0] is None else str(found[0])
+
     # batches
 
     def freeze(self, chosen: Sequence[tuple[Candidate, str | None]], *, key: str) -> None:
         """Store a batch of `chosen` pending edits under `key`, each with its group's name."""
         entries = [(self._by_seq(candidate.seq), group) for candidate, group in chosen]
+        self._store_batch(entries, key=key, place=self._last_place() + 1)
+
+    def add_batch(self, key: str, body: bytes, entries: Sequence[Entry]) -> None:
+        """Take over a batch that another store froze: behind the others, as it is.
+
+        None of its rows may have an entry here.
+        """
+        seqs = [self.add(entry) for entry in entries]
+        self._put_batch(seqs, key=key, body=body, place=self._last_place() + 1)
+
+    def has_batch(self, key: str) -> bool:
+        """Whether the batch with this key waits for its answer."""
+        found = self._connection.execute("SELECT 1 FROM batch WHERE key = ?", (key,)).fetchone()
+        return found is not None
+
+    def _last_place(self) -> float:
         (last,) = self._connection.execute("SELECT coalesce(max(place), 0) FROM batch").fetchone()
-        self._store_batch(entries, key=key, place=last + 1)
+        return float(last)
 
     def _by_seq(self, seq: int) -> Entry:
         return _entry(
@@ -169,12 +198,15 @@ class Outbox:
         self, entries: Sequence[tuple[Entry, str | None]], *, key: str, place: float
     ) -> None:
         body = render_push([_mutation(entry, group) for entry, group in entries])
+        self._put_batch([entry.seq for entry, _ in entries], key=key, body=body, place=place)
+
+    def _put_batch(self, seqs: Sequence[int], *, key: str, body: bytes, place: float) -> None:
         batch_seq = self._connection.execute(
             "INSERT INTO batch (place, key, body) VALUES (?, ?, ?)", (place, key, body)
         ).lastrowid
         self._connection.executemany(
             "UPDATE outbox SET batch = ?, position = ? WHERE seq = ?",
-            [(batch_seq, position, entry.seq) for position, (entry, _) in enumerate(entries)],
+            [(batch_seq, position, seq) for position, seq in enumerate(seqs)],
         )
 
     def split(self, batch: Batch, *, keys: tuple[str, str]) -> bool:
@@ -208,10 +240,16 @@ class Outbox:
 
     def first_batch(self) -> Batch | None:
         """The frozen batch to send next."""
-        found = self._connection.execute(
-            "SELECT seq, key, body FROM batch ORDER BY place LIMIT 1"
-        ).fetchone()
-        return None if found is None else Batch(seq=found[0], key=found[1], body=found[2])
+        return next(self._batches("LIMIT 1"), None)
+
+    def list_batches(self) -> list[Batch]:
+        """All frozen batches, in the order of sending."""
+        return list(self._batches(""))
+
+    def _batches(self, limit: str) -> Iterator[Batch]:
+        rows = self._connection.execute(f"SELECT seq, key, body FROM batch ORDER BY place {limit}")  # noqa: S608  # constants
+        for seq, key, body in rows.fetchall():
+            yield Batch(seq=seq, key=key, body=body)
 
     def list_sent(self, batch: Batch) -> list[Entry]:
         """The entries of a batch in the order of its mutations; none once it is settled."""
@@ -258,9 +296,13 @@ class Outbox:
         )
         return {row_id for (row_id,) in rows}
 
+    def list_unseen_acks(self) -> list[Ack]:
+        """All acks that no pull has shown, oldest first."""
+        return self._acks("", ())
+
     def take_acks(self) -> list[Ack]:
         """Remove and return all unseen acks, oldest first."""
-        acks = self._acks("", ())
+        acks = self.list_unseen_acks()
         for ack in acks:
             self._touch(ack.collection, ack.row_id)
         self._connection.execute("DELETE FROM acked")

@@ -5,6 +5,7 @@
     issues    settling refused mutations
     push      outbox -> server                  pull     server -> replica
     check     replica = server?
+    login     where the tokens are kept         carry    unsent work -> file -> `takeover`
     listen    pokes -> bell                     rounds   one sync, and the life of a client that
                                                          syncs by itself: `machine`, carried out
 
@@ -15,6 +16,7 @@ takes a link is `steps` for whoever drives them.
 from __future__ import annotations
 
 import threading
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from fieldsync.bell import Bell
@@ -23,6 +25,7 @@ from fieldsync.engine.check import Check
 from fieldsync.engine.issues import Issues
 from fieldsync.engine.listen import Listener
 from fieldsync.engine.local import Local
+from fieldsync.engine.login import LoginKeeper
 from fieldsync.engine.pull import Pull
 from fieldsync.engine.push import Push
 from fieldsync.engine.report import QUIET, Meter, Status
@@ -40,10 +43,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fieldsync.connections import Connect
-    from fieldsync.engine.report import SyncReport
+    from fieldsync.engine.carry import Carry
+    from fieldsync.engine.report import CarryReport, SyncReport
     from fieldsync.engine.rounds import Told
     from fieldsync.engine.settings import Settings
     from fieldsync.steps import Steps
+    from fieldsync.tokens import TokenStore
+    from fieldsync.transport import Answer, Request
 
 
 class Engine:
@@ -56,6 +62,7 @@ class Engine:
         *,
         connect: Connect = connect_plain,
         flush_edits: bool = True,
+        tokens: TokenStore | None = None,
     ) -> None:
         self._settings = settings
         self._store = Store(path, connect=connect, flush_edits=flush_edits)
@@ -71,15 +78,21 @@ class Engine:
             on_edit=lambda: self.bell.ring(Event.EDITED),
         )
         self.issues: Issues = Issues(self.local)
-        self._session = Session(self.local, self.bell)
+        self._keeper = LoginKeeper(self._store, tokens)
+        self._session = Session(self.local, self.bell, self._keeper)
         push = Push(self.local, self._session, settings)
         pull = Pull(self.local, self._session, settings)
         check = Check(self.local, self._session, pull, settings)
         self._rounds = Rounds(push, pull, check, self.bell, settings, self._sync_lock)
         self._listener = Listener(self._session, self.bell, settings)
 
+    @property
+    def url(self) -> str | None:
+        """The server that the last login was at."""
+        return self._store.get_meta("url")
+
     def login(
-        self, username: str, password: str, *, platform: str, app_version: str
+        self, username: str, password: str, *, url: str, platform: str, app_version: str
     ) -> Steps[None]:
         """Log in and store who it is. Raises: OtherUsersWork, AuthRequired, Unreachable."""
         with self._sync_lock:
@@ -90,7 +103,17 @@ class Engine:
                 app_version=app_version,
                 budget=RetryBudget(self._settings.retry, self._settings.rng),
             )
+            self._store.set_meta(url=url)
         self.bell.ring(Event.LOGGED_IN)
+
+    def logout(self) -> None:
+        """Forget the tokens, keep the work."""
+        self._session.logout()
+
+    def ask(self, request: Request) -> Steps[Answer]:
+        """The answer to `request` of who is logged in. Raises: FieldsyncError."""
+        budget = RetryBudget(self._settings.retry, self._settings.rng)
+        return (yield from self._session.call(request, lambda answer: answer, budget))
 
     def sync(
         self,
@@ -117,6 +140,21 @@ class Engine:
         """Hear the server's pokes, and ring, until the bell says stop."""
         return self._listener.listen()
 
+    def export_work(self, path: Path, passphrase: str) -> CarryReport:
+        """Unsent work into a file; it stays here as well."""
+        return self._carry().export(path, passphrase)
+
+    def import_work(self, path: Path, passphrase: str) -> CarryReport:
+        """Unsent work out of a file."""
+        report = self._carry().take(path, passphrase)
+        self.bell.ring(Event.EDITED)
+        return report
+
+    def _carry(self) -> Carry:
+        from fieldsync.engine.carry import Carry  # its cryptography is slow to import, and rare
+
+        return Carry(self.local, now=self._settings.now)
+
     def status(self) -> Status:
         """How the store stands."""
         store = self._store
@@ -126,9 +164,11 @@ class Engine:
                 sent=self._outbox.count_sent(),
                 issues=store.count_issues(),
                 acked_unseen=self._outbox.count_acks(),
+                oldest_unsent_at=_time(self._outbox.oldest_unsent_at()),
                 rows=store.count_rows(),
                 has_cursor=store.get_meta("cursor") is not None,
                 state=self._rounds.state,
+                is_logged_in=self._keeper.is_logged_in,
                 user=store.get_meta("user_id"),
                 username=store.get_meta("username"),
                 tenant=store.get_meta("tenant"),
@@ -138,3 +178,7 @@ class Engine:
     def close(self) -> None:
         """Close the file."""
         self._store.close()
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fieldsync.store import IssueRecord
 
 Keep = Literal["mine", "theirs"]
+EDITED_HERE_TOO = "edited_here_too"  # work brought in by a file disagrees with work here
 
 
 class Issues:
@@ -57,6 +58,8 @@ class Issues:
             values = {}
             if keep != "mine":
                 values = normal_fields(issue.collection, issue.row_id, keep)
+            elif issue.code == EDITED_HERE_TOO:
+                values = self._choose_over_pending(issue)
             mine = {**issue.mine, **values}
             version = self._current_version(issue)
             if issue.op == Op.CREATE and version is None:
@@ -75,6 +78,13 @@ class Issues:
                 chosen = replace(edit, data=values)
                 self._local.enqueue(issue.collection, issue.row_id, chosen, base=issue.base)
             return issue.row_id
+
+    def _choose_over_pending(self, issue: IssueRecord) -> dict[str, Any]:
+        """The values of `issue`, which were chosen against the very edit that waits here."""
+        pending = self._local.outbox.get_pending(issue.collection, issue.row_id)
+        if pending is not None and pending.edit.op is Op.DELETE:
+            self._local.outbox.remove(pending)
+        return issue.mine
 
     def retry(self, issue_id: int) -> None:
         """Queue the refused mutation again as it was. Raises: IssueClosed."""

@@ -1,10 +1,11 @@
-"""Report: what one sync did, how far it is, and how a store stands."""
+"""Report: what one sync did and how far it is, what a file carried, and how a store stands."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime  # at run time: a dataclass field
 from typing import TYPE_CHECKING
 
 from fieldsync.machine import State  # at run time: a dataclass field
@@ -83,6 +84,18 @@ class SyncReport:
     repaired: int = 0  # rows that a check had to mend: each of them means a bug somewhere
 
 
+@dataclass(slots=True, kw_only=True)
+class CarryReport:
+    """What was carried: into a file, or out of it. Counts are mutations, but for `issues`."""
+
+    sent: int = 0  # in batches that keep their key and bytes
+    pending: int = 0  # edits that are in no batch; imported, also what was acked and not seen
+    acked_unseen: int = 0  # in a file only
+    issues: int = 0
+    clashes: int = 0  # imported as an issue, since the row has other unsent work here
+    known: int = 0  # here before, or shown by the server: left out
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """How a store stands. Nothing is lost as long as everything is in one of these counts."""
@@ -91,9 +104,11 @@ class Status:
     sent: int  # rows frozen in a batch whose answer is not known
     issues: int  # refused mutations that wait for a person
     acked_unseen: int  # applied by the server, not yet seen in a pull
+    oldest_unsent_at: datetime | None  # when the oldest of what is pending or sent was edited
     rows: int  # rows of the server tree
     has_cursor: bool
     state: State  # what the client is doing, if it syncs by itself
+    is_logged_in: bool  # as far as this store knows; the server may see it otherwise
     user: str | None  # id
     username: str | None
     tenant: str | None  # slug

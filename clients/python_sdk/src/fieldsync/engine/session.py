@@ -23,13 +23,21 @@ from fieldsync.errors import (
 from fieldsync.machine import Event
 from fieldsync.steps import Wait, open_stream, send
 from fieldsync.transport import UNAUTHORIZED, Answer, Request, check_answer
-from fieldsync.wire import Login, Unreadable, parse_login, parse_tokens, render_json
+from fieldsync.wire import (
+    Login,
+    TokenPair,
+    Unreadable,
+    parse_login,
+    parse_tokens,
+    render_json,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fieldsync.bell import Bell
     from fieldsync.engine.local import Local
+    from fieldsync.engine.login import LoginKeeper
     from fieldsync.retry import RetryBudget
     from fieldsync.steps import Steps
 
@@ -39,10 +47,11 @@ T = TypeVar("T")
 class Session:
     """Requests of the user who is logged in on this store."""
 
-    def __init__(self, local: Local, bell: Bell) -> None:
+    def __init__(self, local: Local, bell: Bell, keeper: LoginKeeper) -> None:
         self._local = local
         self._store = local.store
         self._bell = bell
+        self._keeper = keeper
 
     def login(
         self, username: str, password: str, *, platform: str, app_version: str, budget: RetryBudget
@@ -85,14 +94,18 @@ class Session:
                     )
                 store.forget_everything()
             store.set_meta(
-                access=login.access,
-                refresh=login.refresh,
                 username=username,
                 user_id=user_id,
                 tenant_id=tenant_id,
                 tenant=login.tenant.slug or tenant_id,
                 device=str(login.device.id),
             )
+            self._keeper.put(login)
+
+    def logout(self) -> None:
+        """Forget the tokens. The work stays, and so does whose it is."""
+        with self._store.transaction():
+            self._keeper.forget()
 
     def call(
         self, request: Request, parse: Callable[[Answer], T], budget: RetryBudget
@@ -136,10 +149,19 @@ class Session:
 
     def access(self) -> str:
         """The token of who is logged in. Raises: AuthRequired."""
-        access = self._store.get_meta("access")
-        if access is None:
-            raise AuthRequired(code="not_logged_in")
-        return access
+        return self._pair().access
+
+    def _pair(self) -> TokenPair:
+        pair = self._keeper.get()
+        if pair is None:
+            raise self._nobody()
+        return pair
+
+    def _nobody(self) -> AuthRequired:
+        if self._keeper.is_kept_elsewhere:
+            detail = "the tokens of this store are kept elsewhere: open it with the same `tokens`"
+            return AuthRequired(code="tokens_elsewhere", detail=detail)
+        return AuthRequired(code="not_logged_in")
 
     def ask(self, request: Request, *, as_stream: bool = False) -> Steps[Answer]:
         """The answer to one try, which has a meaning: see `check_answer` for what it raises."""
@@ -152,17 +174,19 @@ class Session:
 
     def _refresh(self, stale: str) -> Steps[str]:
         """A new access token, stored before its first use."""
-        access, refresh = self._store.get_meta("access"), self._store.get_meta("refresh")
-        if access is not None and access != stale:
-            return access  # another process has done it
-        if refresh is None:
-            raise AuthRequired(code="not_logged_in")
-        body = render_json({"refresh": refresh}).encode()
+        sent = self._pair()
+        if sent.access != stale:
+            return sent.access  # another process has done it
+        body = render_json({"refresh": sent.refresh}).encode()
         request = Request(method="POST", path="auth/refresh", body=body)
         answer = yield from send(request)
-        pair = parse_tokens(check_answer(answer).body)
-        self._store.set_meta(access=pair.access, refresh=pair.refresh)
-        return pair.access
+        new = parse_tokens(check_answer(answer).body)
+        with self._store.transaction():
+            kept = self._pair()  # nobody, if there was a logout meanwhile
+            if kept.refresh != sent.refresh:
+                return kept.access
+            self._keeper.put(new)
+        return new.access
 
 
 def _retryable(error: Unreadable | FieldsyncError) -> FieldsyncError:

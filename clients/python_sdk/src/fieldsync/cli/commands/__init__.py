@@ -1,0 +1,1 @@
+"""Commands: one module for each kind; what they take in common is in `options`."""
