@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sockets import serve
 from typer.testing import CliRunner
 
 import fieldsync
 from fieldsync.cli.app import app
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from sockets import serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
