@@ -119,7 +119,8 @@ class _Base:
             flush_edits=options.get("flush_edits", True),
             tokens=options.get("tokens"),
         )
-        self.url = url or self._engine.url  # the server's root; None before the first login
+        # The server's root; None before the first login.
+        self.url: str | None = url or self._engine.url
         self._wording = Wording(
             url=self.url or "",
             timeout_s=options.get("timeout_s", TIMEOUT_S),

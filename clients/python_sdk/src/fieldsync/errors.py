@@ -159,7 +159,7 @@ class RowMismatch(RowRefused, ValueError):
     code = "row_mismatch"
 
     def __init__(self, collection: str, row_id: str, *, type_name: str, reason: str) -> None:
-        self.problem = f"does not fit {type_name}: {reason}"
+        self.problem: str = f"does not fit {type_name}: {reason}"
         super().__init__(collection, row_id)
 
 

@@ -91,7 +91,7 @@ class Store:
         except BaseException:
             self._let_go()
             raise
-        self.listeners = Listeners()
+        self.listeners: Listeners = Listeners()
         self._readers = None if self._path == MEMORY else Readers(connect, self._path)
         self._lock = threading.RLock()
         self._depth = 0

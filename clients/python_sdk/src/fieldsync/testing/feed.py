@@ -52,8 +52,8 @@ class Feed(Rows):
 
     def __init__(self) -> None:
         super().__init__()
-        self.epoch = 1
-        self.floor = 0
+        self.epoch: int = 1
+        self.floor: int = 0
         self.can_stream = True  # else it answers pages to those who want lines
         self.gone_code: str | None = None  # answers the next pull with this 410
 

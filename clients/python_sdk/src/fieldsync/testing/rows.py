@@ -53,7 +53,7 @@ class Rows:
         self.parents: Mapping[str, tuple[str, str]] = PARENTS
         self.judge: Callable[[dict[str, Any]], dict[str, Any] | None] = _refuse_what_is_bad
         self.state: State = State()
-        self.changed = threading.Condition()  # told when the head moves
+        self.changed: threading.Condition = threading.Condition()  # told when the head moves
         self.hidden: dict[tuple[str, str, str], int] = {}  # (user, collection, id) -> exit's seq
         self.applied: list[tuple[str, str, str, str]] = []  # (device, key, op, id)
 

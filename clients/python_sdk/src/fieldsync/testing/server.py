@@ -239,7 +239,7 @@ class FakeServer(Feed):
         """Forget all tombstones: older cursors are refused."""
         for name in [name for name, row in self.state.rows.items() if row.is_deleted]:
             del self.state.feed[name]
-        self.floor = self.state.head
+        self.floor: int = self.state.head
 
     def backup(self) -> State:
         """A copy of everything, to restore later."""
@@ -248,7 +248,7 @@ class FakeServer(Feed):
     def restore(self, backup: State) -> None:
         """Go back to a backup: what came after it is gone, and the feed has another identity."""
         self.state: State = copy.deepcopy(backup)
-        self.epoch += 1
+        self.epoch: int = self.epoch + 1
 
     def pushes(self) -> list[tuple[str, bytes]]:
         """(key, body) of every push that was sent, in order."""
