@@ -227,11 +227,6 @@ class Store:
         ).fetchone()
         return None if found is None else _server_row(found)
 
-    def list_all_rows(self) -> Iterator[ServerRow]:
-        """All rows as last pulled, in no order."""
-        rows = self.connection.execute("SELECT collection, row_id, version, data FROM replica")
-        return map(_server_row, rows)
-
     def put_rows(self, rows: Iterable[tuple[str, str, int, str, int]]) -> None:
         """Make each the server tree of its row: collection, id, version, data, generation."""
         rows = list(rows)
