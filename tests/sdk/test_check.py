@@ -234,9 +234,7 @@ def test_digest_of_another_moment_is_no_alarm(
 ) -> None:
     """Another process has pulled before the replica was summed up."""
     other = new_phone(None)
-    other.client.close()
-    other.path = phone.path
-    other.restart()
+    other.share_store_of(phone)
 
     def pull_in_the_other_process(path: str) -> None:
         if path == "sync/digest":
