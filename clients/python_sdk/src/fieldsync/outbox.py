@@ -221,12 +221,12 @@ class Outbox:
             return False
         entries = list(zip(self.list_sent(batch), groups, strict=True))
         here, after = self._places(batch)
-        self._connection.execute(
-            "UPDATE outbox SET batch = NULL, position = NULL WHERE batch = ?", (batch.seq,)
-        )
-        self.remove_batch(batch)
+        # Out of the way, and its entries straight into the halves: set free in between, they would
+        # be pending beside the edits that were made since.
+        self._connection.execute("UPDATE batch SET place = -1 WHERE seq = ?", (batch.seq,))
         self._store_batch(entries[:cut], key=keys[0], place=here)
         self._store_batch(entries[cut:], key=keys[1], place=(here + after) / 2)
+        self.remove_batch(batch)
         return True
 
     def _places(self, batch: Batch) -> tuple[float, float]:
@@ -342,17 +342,12 @@ class Outbox:
 
     def keep_acks(self, collections: Sequence[str]) -> None:
         """Forget acks of all other collections: no pull will show them any more."""
-        marks = ", ".join("?" * len(collections))
-        others = f"FROM acked WHERE collection NOT IN ({marks})"
+        others = f"FROM acked WHERE collection NOT IN ({', '.join('?' * len(collections))})"
         for name in self._connection.execute(
-            f"SELECT collection, row_id {others}",
-            tuple(collections),  # marks
+            f"SELECT collection, row_id {others}", tuple(collections)
         ):
             self._touch(*name)
-        self._connection.execute(
-            f"DELETE {others}",  # marks
-            tuple(collections),
-        )
+        self._connection.execute(f"DELETE {others}", tuple(collections))
 
     def count_acks(self) -> int:
         """Acked mutations that no pull has shown."""
