@@ -118,9 +118,9 @@ ACK = Ack(collection=NAME[0], row_id=NAME[1], edit=ENTRY.edit, version=2, basis=
 @pytest.mark.parametrize(
     "write",
     [
-        lambda store, outbox: store.put_row(SERVER_ROW, generation=1),
+        lambda store, outbox: store.put_rows([(*NAME, 1, "{}", 1)]),
         lambda store, outbox: store.advance_row(SERVER_ROW),
-        lambda store, outbox: store.drop_row(*NAME),
+        lambda store, outbox: store.drop_rows([NAME]),
         lambda store, outbox: outbox.add(ENTRY),
         lambda store, outbox: outbox.replace_edit(ENTRY, ENTRY.edit, revision=2),
         lambda store, outbox: outbox.remove(ENTRY),
@@ -128,6 +128,7 @@ ACK = Ack(collection=NAME[0], row_id=NAME[1], edit=ENTRY.edit, version=2, basis=
         lambda store, outbox: outbox.clear_acks(*NAME),
         lambda store, outbox: outbox.take_acks(),
         lambda store, outbox: outbox.clear_acks_before(1),
+        lambda store, outbox: outbox.keep_acks(["notes"]),
     ],
 )
 def test_whatever_writes_a_tree_says_so(phone: Any, write: Any) -> None:
