@@ -128,7 +128,7 @@ ACK = Ack(collection=NAME[0], row_id=NAME[1], edit=ENTRY.edit, version=2, basis=
         lambda store, outbox: outbox.clear_acks(*NAME),
         lambda store, outbox: outbox.take_acks(),
         lambda store, outbox: outbox.clear_acks_before(1),
-        lambda store, outbox: outbox.keep_acks(["sites"]),
+        lambda store, outbox: outbox.keep_acks(["notes"]),
     ],
 )
 def test_whatever_writes_a_tree_says_so(phone: Any, write: Any) -> None:
