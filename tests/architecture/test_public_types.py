@@ -14,7 +14,7 @@ import fieldsync.testing
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-MADE_BY_THE_SDK = {"fieldsync.client.Issue.__init__", "fieldsync.client.Collection.__init__"}
+MADE_BY_THE_SDK = {"fieldsync.issue.Issue.__init__", "fieldsync.collection.Collection.__init__"}
 
 
 def list_symbols() -> list[dict[str, Any]]:

@@ -97,6 +97,23 @@ def test_batch_keeps_its_key_and_its_bytes(
     assert len(set(server.pushes())) == 1
 
 
+def test_carried_batch_waits_behind_what_is_on_its_way(
+    phone: Any, second: Any, server: Any, file: Path
+) -> None:
+    """Whoever was first stays first."""
+    phone["work_orders"].create(ORDER, id="w1")
+    lose_answers(server, phone)
+    phone.client.export_work(file, WORDS)
+    second["work_orders"].create(ORDER, id="w2")
+    lose_answers(server, second)
+    carried, own = dict.fromkeys(server.pushes())
+
+    second.client.import_work(file, WORDS)
+    second.sync()
+
+    assert server.pushes()[-2:] == [own, carried]
+
+
 def test_restored_phone_gets_its_batch_back_and_the_server_answers_it_again(
     phone: Any, server: Any, file: Path
 ) -> None:
