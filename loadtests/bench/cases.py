@@ -156,12 +156,10 @@ PULLS: Final = (
     PullCase(name="digest", title="digest", kind=Kind.DIGEST),
 )
 DEVICE: Final = (
-    DeviceCase(
-        name="device-sync", title="device: first sync, a stream", task=Task.SYNC, target=0.5
-    ),
+    DeviceCase(name="device-sync", title="device: first sync", task=Task.SYNC, target=0.5),
     DeviceCase(
         name="device-sync-few",
-        title="device: first sync of fewer rows",
+        title="device: first sync, few rows",
         task=Task.SYNC,
         filling=Filling.FEW,
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 import fieldsync
@@ -59,3 +60,37 @@ def test_children_are_added_changed_and_removed(
     assert row_there is not None
     assert row_here.data == row_there.data
     assert [child[field] for child in row_here.data[name]] == ["changed", children[2][field]]
+
+
+class Task(msgspec.Struct):
+    text: str
+    position: int = 0
+    id: str = ""
+
+
+class Order(msgspec.Struct):
+    title: str
+    tasks: list[Task] = []
+    id: str = ""
+
+
+def test_object_that_is_kept_over_a_sync_is_in_conflict_with_nobody(phone: Make) -> None:
+    """The server fills in what the class does not know, of the row and of its children."""
+    tess = phone("tess")
+    tess.sync()
+    _, row_id, _ = make_order(tess)
+    tess.sync()
+    orders = tess.collection("work_orders", Order)
+    order = orders.get(row_id)
+    assert order is not None
+
+    for text in ("drain", "refill"):
+        order.tasks.append(Task(text=text, position=len(order.tasks)))
+        orders.save(order)
+        tess.sync()
+        assert tess.issues() == []
+
+    there = tess.collection("work_orders").get(row_id)
+    assert there is not None
+    assert [task["text"] for task in there.data["tasks"]] == ["drain", "refill"]
+    assert there.data["tasks"][0].keys() > {"id", "text", "position"}

@@ -113,6 +113,8 @@ def test_doctor_finds_a_row_that_was_altered_by_hand(run: Run, tmp_path: Path) -
 
     assert ended.returncode == 7
     assert "differ from the server's: work_orders" in ended.stdout
+    assert run("sync", "--verify").returncode == 0
+    assert findings(run) == (0, [])
 
 
 def test_doctor_knows_when_a_pull_is_due(run: Run) -> None:

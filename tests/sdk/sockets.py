@@ -33,7 +33,7 @@ def serve(
                 content=self.rfile.read(length),
             )
             response = handle(request)
-            response.read()
+            response.read()  # first syncs are streams
             self.send_response(response.status_code)
             for name, value in response.headers.items():
                 if name not in {"date", "transfer-encoding"}:

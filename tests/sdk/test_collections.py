@@ -73,6 +73,7 @@ def test_fewer_of_them_let_the_rest_go(server: FakeServer, office: Phone) -> Non
 def test_what_is_only_sent_is_done_with_its_ack(server: FakeServer, office: Phone) -> None:
     """No pull will ever show it."""
     choose(office, "sites")
+    office.sync()
     office["notes"].create({"work_order": "w1", "text": "sent"}, id="n2")
 
     office.sync()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
 
 import fieldsync
-from fieldsync.children import keep_removals, list_changes, without_removals
+from fieldsync.children import holds, keep_removals, list_changes, without_removals
 from fieldsync.merge import Edit, coalesce, local_view
 from fieldsync.wire import Op
 
@@ -255,7 +256,7 @@ def test_lists_of_values_are_left_as_they_are() -> None:
     was = {"readings": [{"t": 1}], "tags": ["a"], "odd": None}
     now = {"readings": [{"t": 2}, {"t": 3}], "tags": ["b"], "odd": [1]}
 
-    assert list_changes(was, now, lambda: "new") == now
+    assert list_changes(was, copy.deepcopy(now), lambda: "new") == now
     declared: dict[str, Any] = {"readings": [{"t": 1}], "tasks": [{"id": "", "text": "x"}]}
     assert list_changes({}, declared, lambda: "new", is_declared=True) == {
         "readings": [{"t": 1}],
@@ -293,3 +294,46 @@ def test_two_edits_of_a_list_end_as_the_second_left_it(
         assert replaced == two or not joined.data.get("l")
         by_id = sorted(merged.values(), key=lambda child: str(child["id"]))
         assert by_id == sorted(two, key=lambda child: str(child["id"]))
+
+
+@pytest.mark.parametrize(
+    ("now", "seen", "is_held"),
+    [
+        ({"a": 1, "b": 2}, {"a": 1}, True),  # the server has filled in
+        ({"a": 1}, {"a": 1, "b": 2}, False),
+        ([{"id": "2"}, {"id": "1", "x": 0}], [{"id": "1"}, {"id": "2"}], True),  # and sorted
+        ([{"id": "1"}, {"id": "3"}], [{"id": "1"}, {"id": "2"}], False),
+        ([{"id": "1", "x": 1}], [{"id": "1", "x": 2}], False),
+        ([{"id": "1"}, {"id": "2"}], [{"id": "1"}], False),  # a child that nobody here saw
+        ([1, 2], [1, 2], True),
+        ([2, 1], [1, 2], False),
+        ("a", "a", True),
+        (None, {"a": 1}, False),
+    ],
+)
+def test_what_a_server_adds_is_no_change_by_others(now: Any, seen: Any, is_held: bool) -> None:
+    """Or a person would be in conflict with nobody."""
+    assert holds(now, seen) is is_held
+
+
+def test_removal_that_was_sent_is_no_change_by_others(
+    server: Any, phone: Any, row_id: str
+) -> None:
+    """The list that the server shows lacks what this device has removed."""
+    server.edit("work_orders", row_id, title="Theirs")
+    with phone["work_orders"].edit(row_id) as row:
+        del row["tasks"][1]
+
+    def edit_again(path: str) -> None:
+        server.before_answer = lambda path: None
+        with phone["work_orders"].edit(row_id) as row:
+            row["tasks"].append({"text": "test"})
+
+    server.before_answer = edit_again
+    phone.sync()
+
+    assert phone.client.issues() == []
+    assert [task["text"] for task in server.live("work_orders")[row_id]["tasks"]] == [
+        "drain",
+        "test",
+    ]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -123,15 +125,28 @@ def test_batches_shrink_after_a_failure_but_never_the_one_that_is_repeated(
     assert len(set(server.pushes())) == 3
 
 
+def test_batches_shrink_when_answers_are_slow(
+    server: FakeServer, phone: Phone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link that takes as long as the time-out allows fails with the next batch."""
+    clock = itertools.count(0, 20)
+    monkeypatch.setattr("fieldsync.transport.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    fill(phone, 180)
+
+    phone.sync()
+
+    assert batches(server) == [100, 50, 25, 5]
+
+
 def test_failure_that_ends_the_sync_counts_too(server: FakeServer, phone: Phone) -> None:
-    fill(phone, 160)
+    fill(phone, 260)
     server.faults.extend([Fault.CUT_BEFORE] * 6)
     with pytest.raises(fieldsync.Unreachable):
         phone.sync()
 
     phone.sync()
 
-    assert batches(server)[-2:] == [50, 10] or batches(server)[-2:] == [100, 60]
+    assert batches(server) == [100] * 7 + [100, 60]  # not doubled: it was slow before
 
 
 def test_large_rows_travel_in_small_numbers(server: FakeServer, phone: Phone) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import sqlite3
 import tempfile
 import tracemalloc
 from collections.abc import Callable
@@ -392,8 +393,11 @@ def test_iteration_that_is_given_up_gives_its_connection_back(phone: Any) -> Non
         notes.create({"text": "x"}, id=f"n{at}")
 
     for _ in range(5):
-        rows = notes.iterate()
+        rows = phone.client._engine.rows.iterate(Query(collection="notes"))
         next(rows)
-        del rows
+        cursor = rows.gi_frame.f_locals["cursor"]
+        rows.close()
+        with pytest.raises(sqlite3.ProgrammingError, match="closed cursor"):
+            cursor.fetchone()
 
     assert len(phone.client._engine._store._readers._idle) == 1

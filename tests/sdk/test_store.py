@@ -21,6 +21,7 @@ from fieldsync.connections import connect_plain
 from fieldsync.schema import VERSION
 from fieldsync.store import Store
 from fieldsync.testing import FakeServer
+from fieldsync.trees import FEW
 
 WAIT_S = 20.0  # a bound, never reached
 STATEMENTS_MAX = 200  # of an opening
@@ -198,6 +199,21 @@ def test_file_of_version_1_is_brought_up_to_date_and_loses_nothing(tmp_path: Pat
         {"title": "theirs"},
     )
     assert version_of(tmp_path / "phone.db") == VERSION
+
+
+def test_every_row_of_version_1_with_an_edit_gets_its_local_tree(tmp_path: Path) -> None:
+    """However many there are."""
+    path = tmp_path / "phone.db"
+    make_version_1(path)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.executemany(
+            "INSERT INTO acked (collection, row_id, op, data, base_version, groups, version, basis,"
+            " generation) VALUES ('work_orders', ?, 'create', ?, NULL, '[]', 1, 1, 1)",
+            [(f"acked-{at}", json.dumps({"title": "Acked"})) for at in range(2 * FEW)],
+        )
+
+    with fieldsync.Client("http://server", store=path) as client:
+        assert client.collection("work_orders").count(title="Acked") == 1 + 2 * FEW
 
 
 def test_work_of_version_1_is_sent_with_its_old_key_and_bytes(

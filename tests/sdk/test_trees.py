@@ -6,12 +6,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from phone import Phone
-from world import COLLECTIONS, MEMORY, World, steps_and_restores
+from world import MEMORY, World, steps_and_restores
 
+from fieldsync.merge import Edit
+from fieldsync.outbox import Ack, Entry
+from fieldsync.store import ServerRow
 from fieldsync.trees import FEW
-from fieldsync.wire import parse_object
+from fieldsync.wire import Op, parse_object
 
 
 def check_trees(phone: Phone) -> None:
@@ -67,7 +71,10 @@ def test_a_page_moves_the_trees_of_the_rows_that_were_edited_in_it(
     names = [f"w{at:02}" for at in range(2 * FEW)]
     for name in names:
         phone["work_orders"].create({"title": "old", "note": ""}, id=name)
-    phone.sync()
+    phone.push()
+    check_trees(phone)
+    phone.pull()  # nothing is left of the edits
+    check_trees(phone)
     second.sync()
     second["work_orders"].update("w03", {"title": "mine"})
     for name in names:
@@ -78,7 +85,6 @@ def test_a_page_moves_the_trees_of_the_rows_that_were_edited_in_it(
     check_trees(second)
     row = second["work_orders"].query(title="mine")[0]
     assert (row.id, row.version, row.data["note"], row.is_pending) == ("w03", 2, "theirs", True)
-    assert COLLECTIONS[0] == "work_orders"
 
 
 def test_another_user_begins_without_local_trees(server: Any, phone: Any) -> None:
@@ -95,3 +101,61 @@ def test_another_user_begins_without_local_trees(server: Any, phone: Any) -> Non
     assert phone["work_orders"].query(title="hers") == []
     assert [change.rows for change in seen] == [{"work_orders": {"w1"}}]
     check_trees(phone)
+
+
+NAME = ("work_orders", "w1")
+SERVER_ROW = ServerRow(collection=NAME[0], row_id=NAME[1], version=1, text="{}")
+ENTRY = Entry(
+    collection=NAME[0],
+    row_id=NAME[1],
+    edit=Edit(op=Op.UPDATE, data={"a": 1}, base_version=1),
+    base=None,
+    created_at="",
+)
+ACK = Ack(collection=NAME[0], row_id=NAME[1], edit=ENTRY.edit, version=2, basis=2)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda store, outbox: store.put_row(SERVER_ROW, generation=1),
+        lambda store, outbox: store.advance_row(SERVER_ROW),
+        lambda store, outbox: store.drop_row(*NAME),
+        lambda store, outbox: outbox.add(ENTRY),
+        lambda store, outbox: outbox.replace_edit(ENTRY, ENTRY.edit, revision=2),
+        lambda store, outbox: outbox.remove(ENTRY),
+        lambda store, outbox: outbox.add_ack(ACK, generation=0),
+        lambda store, outbox: outbox.clear_acks(*NAME),
+        lambda store, outbox: outbox.take_acks(),
+        lambda store, outbox: outbox.clear_acks_before(1),
+    ],
+)
+def test_whatever_writes_a_tree_says_so(phone: Any, write: Any) -> None:
+    """Each by itself: no caller need know what makes a local tree stale."""
+    engine = phone.client._engine
+    store, outbox = engine._store, engine._outbox
+    with store.transaction():
+        outbox.add_ack(ACK, generation=0)
+    told: list[Any] = []
+    phone.client.on_change(told.append)
+
+    with store.transaction():
+        write(store, outbox)
+
+    assert [change.rows for change in told] == [{NAME[0]: {NAME[1]}}]
+
+
+def test_row_of_a_fresh_pull_that_did_not_show_it_has_no_tree(
+    server: Any, phone: Any, second: Any
+) -> None:
+    """It was acked, and no pull ever brought it: neither here nor there is anything of it."""
+    phone["work_orders"].create({"title": "x"}, id="w1")
+    phone.push()
+    server.hide("tess", "work_orders", "w1")
+    server.gone_code = "cursor_expired"
+
+    phone.pull()
+    phone.pull()
+
+    check_trees(phone)
+    assert phone["work_orders"].all() == []

@@ -13,10 +13,13 @@ import pytest
 
 import fieldsync
 
+AT = "2026-01-02T03:04:05+00:00"  # msgspec writes it otherwise
+
 
 class Task(msgspec.Struct):
     id: str = ""
     text: str = ""
+    at: datetime | msgspec.UnsetType = msgspec.UNSET
 
 
 class WorkOrder(msgspec.Struct):
@@ -46,8 +49,8 @@ def row_id(server: Any, phone: Any) -> str:
     data = {
         "title": "Pump",
         "priority": 3,
-        "due": "2026-01-02T03:04:05+00:00",
-        "tasks": [{"id": "t1", "text": "drain", "colour": "red"}],
+        "due": AT,
+        "tasks": [{"id": "t1", "text": "drain", "colour": "red", "at": AT}],
         "shade": "new in version 9",
     }
     row_id: str = phone["work_orders"].create(data, id="w1")
@@ -69,7 +72,7 @@ def test_rows_are_objects(orders: Any, row_id: str) -> None:
         priority=3,
         due=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
         number="WO-1",
-        tasks=[Task(id="t1", text="drain")],
+        tasks=[Task(id="t1", text="drain", at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))],
     )
 
     assert orders.get(row_id) == orders.first() == orders.all()[0] == expected
@@ -135,7 +138,7 @@ def test_unknown_fields_of_children_stay_when_a_child_is_edited(
     phone.sync()
 
     first, second = server.live("work_orders")[row_id]["tasks"]
-    assert first == {"id": "t1", "text": "drain and dry", "colour": "red"}
+    assert first == {"id": "t1", "text": "drain and dry", "colour": "red", "at": AT}
     assert second.keys() == {"id", "text"}
 
     with orders.edit(row_id) as order:

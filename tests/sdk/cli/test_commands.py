@@ -172,6 +172,41 @@ def test_text_of_a_row_is_never_markup(term: Any) -> None:
         assert "[red]stop[/red] [link=http://x]y[/link]" in term(*words).out
 
 
+def test_list_is_sorted_and_compared(term: Any) -> None:
+    """Operators are those of queries; a field may be called like one of the options."""
+    for at in range(3):
+        term("new", "work_orders", f"priority={at}", f"limit={at}", "--id", f"w{at}")
+
+    found = term.json("ls", "work_orders", "--where", "priority__gt=0", "--order", "-priority")
+
+    assert [row["id"] for row in found["rows"]] == ["w2", "w1"]
+    (row,) = term.json("ls", "work_orders", "--where", "limit=1")["rows"]
+    assert row["id"] == "w1"
+    assert "operator" in term("ls", "work_orders", "--where", "priority__near=1").err
+
+
+def test_edit_that_was_not_sent_is_undone(term: Any, server: Any) -> None:
+    """And one that was sent is not."""
+    made = term.json("new", "work_orders", "title=Pump")["id"]
+    term("sync")
+    term("edit", "work_orders", made, "title=Valve")
+
+    undone = term.json("undo", "work_orders", made)
+
+    assert undone["undone"] == {"op": "update", "data": {"title": "Valve"}}
+    assert term.json("show", "work_orders", made)["data"]["title"] == "Pump"
+    assert "nothing to undo" in term("undo", "work_orders", made).out
+
+
+def test_store_that_an_app_has_open_is_exit_7(term: Any) -> None:
+    """It says which process that is; nothing is read half-way."""
+    with term.client():
+        ending = term("status")
+
+    assert ending.exit_code == 7
+    assert "in use by process" in ending.err
+
+
 # --- sync ----------------------------------------------------------------------------------
 
 
@@ -215,6 +250,18 @@ def test_each_trouble_has_its_exit_code_and_its_remedy(
     assert told.document["error"]["remedy"] in ending.err
     status = term.json("status")
     assert status["pending"] + status["sent"] == 1
+
+
+def test_sync_in_a_terminal_shows_how_far_it_is(term: Any) -> None:
+    """On the side of errors: what was asked for stays clean."""
+    term("new", "work_orders", "title=Pump")
+
+    ending = term("sync", FORCE_COLOR="1", TERM="xterm")
+
+    assert "Sending" in ending.err
+    assert "Fetching" in ending.err
+    assert "Fetching" not in ending.out
+    assert term("sync").err == ""
 
 
 def test_no_server_there_is_exit_3(term: Any) -> None:

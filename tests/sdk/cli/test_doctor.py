@@ -385,6 +385,16 @@ def test_10_store_that_another_process_holds(synced: Any) -> None:
     assert "another process" in found["found"]
 
 
+def test_10_store_that_an_app_has_open(synced: Any) -> None:
+    """The kiosk runs; its process is named."""
+    with synced.client():
+        exit_code, found = only(synced)
+
+    assert (exit_code, found["check"]) == (7, "store lock")
+    assert f"in use by process {os.getpid()}" in found["found"]
+    assert found["remedy"] == "close it there first"
+
+
 def test_11_disk_that_is_nearly_full(synced: Any) -> None:
     """More is asked for here than this disk has."""
     free = shutil.disk_usage(synced.store.parent).free
@@ -427,6 +437,30 @@ def test_young_work_is_no_trouble(synced: Any) -> None:
     synced("new", "work_orders", "title=Pump")
 
     assert synced("doctor").exit_code == 0
+
+
+def test_14_row_that_was_altered_by_hand(synced: Any, server: Any) -> None:
+    """Somebody has "repaired" the store with another program; a sync that verifies mends it."""
+    with closing(sqlite3.connect(synced.store)) as connection, connection:
+        connection.execute("UPDATE replica SET data = replace(data, 'Pump', 'Bump')")
+
+    exit_code, found = only(synced)
+
+    assert (exit_code, found["check"], found["level"]) == (7, "rows", "broken")
+    assert found["found"] == "differ from the server's: work_orders"
+    assert found["remedy"].startswith("fieldsync sync --verify")
+    assert "1 rows mended" in synced("sync", "--verify").out
+    assert synced("doctor").exit_code == 0
+
+
+def test_15_pull_that_is_due(synced: Any, server: Any) -> None:
+    """Then the rows cannot be compared yet."""
+    server.edit("work_orders", "w1", title="theirs")
+
+    exit_code, found = only(synced)
+
+    assert (exit_code, found["check"], found["level"]) == (1, "rows", "warning")
+    assert "pull first" in found["found"]
 
 
 def test_exit_code_is_that_of_the_first_thing_to_mend(synced: Any) -> None:

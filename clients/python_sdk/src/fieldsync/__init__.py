@@ -15,7 +15,6 @@ from fieldsync.client import (
     AsyncClient,
     AsyncOptions,
     Client,
-    Issue,
     Options,
     __version__,
 )
@@ -46,6 +45,7 @@ from fieldsync.errors import (
     WorkOfAnother,
     WorkUnreadable,
 )
+from fieldsync.issue import Issue
 from fieldsync.listeners import Cause, RowsChanged
 from fieldsync.machine import State
 from fieldsync.retry import RetryPolicy

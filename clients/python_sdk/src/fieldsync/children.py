@@ -50,6 +50,20 @@ def keep_removals(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> Mappi
     return {**later, **lists} if lists else later
 
 
+def holds(now: Any, seen: Any) -> bool:
+    """Whether `now` still says what `seen` does, and maybe more: a server fills in and sorts."""
+    if isinstance(now, dict) and isinstance(seen, dict):
+        return all(name in now and holds(now[name], value) for name, value in seen.items())
+    if isinstance(now, list) and isinstance(seen, list) and len(now) == len(seen):
+        by_id = {item["id"]: item for item in now if isinstance(item, dict) and "id" in item}
+        pairs = zip(now, seen, strict=True)
+        return all(
+            holds(by_id.get(before["id"]) if _ids([before]) else after, before)
+            for after, before in pairs
+        )
+    return bool(now == seen)
+
+
 def list_changes(
     was: Mapping[str, Any],
     now: Mapping[str, Any],

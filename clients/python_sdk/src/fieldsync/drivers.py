@@ -6,7 +6,6 @@ await drive_async(steps, outside)    leaves the event loop free; the store works
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -79,6 +78,8 @@ class AsyncOutside:
                 return time.monotonic() - began
 
     async def _rest(self, seconds: float, is_over: Callable[[], bool]) -> None:
+        import asyncio  # here and below: a client that blocks does without, and starts sooner
+
         loop = asyncio.get_running_loop()
         rung = asyncio.Event()
 
@@ -178,6 +179,8 @@ async def _close_async(walk: _Walk) -> None:
 
 async def _in_thread(work: Callable[[], T]) -> T:
     """Do `work`, which uses the store and may take a while, to its end even when cancelled."""
+    import asyncio
+
     working = asyncio.ensure_future(asyncio.to_thread(work))
     try:
         return await asyncio.shield(working)

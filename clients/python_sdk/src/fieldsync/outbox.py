@@ -21,7 +21,7 @@ from fieldsync.wire import Mutation, Op, parse_push_body, render_json, render_pu
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
 MUTATION_BYTES = 250  # around its data, at most: names, ids, a group
 VERSION_MAX = 2**63 - 1  # SQLite's largest integer
@@ -167,7 +167,7 @@ class Outbox:
     def freeze(self, chosen: Sequence[tuple[Candidate, str | None]], *, key: str) -> None:
         """Store a batch of `chosen` pending edits under `key`, each with its group's name."""
         entries = [(self._by_seq(candidate.seq), group) for candidate, group in chosen]
-        self._store_batch(entries, key=key, place=self._last_place() + 1)
+        self._store_batch(entries, key=key)
 
     def add_batch(self, key: str, body: bytes, entries: Sequence[Entry]) -> None:
         """Take over a batch that another store froze: behind the others, as it is.
@@ -175,16 +175,12 @@ class Outbox:
         None of its rows may have an entry here.
         """
         seqs = [self.add(entry) for entry in entries]
-        self._put_batch(seqs, key=key, body=body, place=self._last_place() + 1)
+        self._put_batch(seqs, key=key, body=body)
 
     def has_batch(self, key: str) -> bool:
         """Whether the batch with this key waits for its answer."""
-        found = self._connection.execute("SELECT 1 FROM batch WHERE key = ?", (key,)).fetchone()
-        return found is not None
-
-    def _last_place(self) -> float:
-        (last,) = self._connection.execute("SELECT coalesce(max(place), 0) FROM batch").fetchone()
-        return float(last)
+        query = "SELECT 1 FROM batch WHERE key = ?"
+        return self._connection.execute(query, (key,)).fetchone() is not None
 
     def _by_seq(self, seq: int) -> Entry:
         return _entry(
@@ -195,14 +191,19 @@ class Outbox:
         )
 
     def _store_batch(
-        self, entries: Sequence[tuple[Entry, str | None]], *, key: str, place: float
+        self, entries: Sequence[tuple[Entry, str | None]], *, key: str, place: float | None = None
     ) -> None:
         body = render_push([_mutation(entry, group) for entry, group in entries])
         self._put_batch([entry.seq for entry, _ in entries], key=key, body=body, place=place)
 
-    def _put_batch(self, seqs: Sequence[int], *, key: str, body: bytes, place: float) -> None:
+    def _put_batch(
+        self, seqs: Sequence[int], *, key: str, body: bytes, place: float | None = None
+    ) -> None:
+        """Put entries into a new batch; behind all others, unless it has a `place`."""
         batch_seq = self._connection.execute(
-            "INSERT INTO batch (place, key, body) VALUES (?, ?, ?)", (place, key, body)
+            "INSERT INTO batch (place, key, body) VALUES"
+            " (coalesce(?, (SELECT coalesce(max(place), 0) + 1 FROM batch)), ?, ?)",
+            (place, key, body),
         ).lastrowid
         self._connection.executemany(
             "UPDATE outbox SET batch = ?, position = ? WHERE seq = ?",
@@ -240,16 +241,14 @@ class Outbox:
 
     def first_batch(self) -> Batch | None:
         """The frozen batch to send next."""
-        return next(self._batches("LIMIT 1"), None)
+        return next(iter(self.list_batches(limit=1)), None)
 
-    def list_batches(self) -> list[Batch]:
-        """All frozen batches, in the order of sending."""
-        return list(self._batches(""))
-
-    def _batches(self, limit: str) -> Iterator[Batch]:
-        rows = self._connection.execute(f"SELECT seq, key, body FROM batch ORDER BY place {limit}")  # noqa: S608  # constants
-        for seq, key, body in rows.fetchall():
-            yield Batch(seq=seq, key=key, body=body)
+    def list_batches(self, *, limit: int = -1) -> list[Batch]:
+        """The frozen batches, in the order of sending."""
+        rows = self._connection.execute(
+            "SELECT seq, key, body FROM batch ORDER BY place LIMIT ?", (limit,)
+        )
+        return [Batch(seq=seq, key=key, body=body) for seq, key, body in rows]
 
     def list_sent(self, batch: Batch) -> list[Entry]:
         """The entries of a batch in the order of its mutations; none once it is settled."""

@@ -73,10 +73,8 @@ class Query:
         ours = "".join(f" AND {sql}" for sql, _ in conditions)
         values = [value for _, bound in conditions for value in bound]
         collection = _text_literal(self.collection)
-        # With a condition, `+` keeps SQLite from walking all rows just because they are in order.
-        row_id = "+row_id AS row_id" if conditions else "row_id"
-        replica = columns or f"{row_id}, version, data, 0 AS is_pending"
-        local = columns or f"{row_id}, version, data, is_pending"
+        replica = columns or "row_id, version, data, 0 AS is_pending"
+        local = columns or "row_id, version, data, is_pending"
         sql = (
             f"SELECT {replica}{more} FROM replica WHERE collection = {collection}{ours}"  # noqa: S608  # names are checked, values bound
             " AND NOT EXISTS (SELECT 1 FROM local AS mine"

@@ -174,8 +174,7 @@ class Store:
 
     def touch(self, collection: str, row_id: str, *, by: Cause | None = None) -> None:
         """Note that a tree of this row moves in the transaction under way."""
-        if self._touched.get((collection, row_id)) is not Cause.ISSUE:
-            self._touched[collection, row_id] = by or self._by
+        self._touched[collection, row_id] = by or self._by
 
     def close(self) -> None:
         """Close the file. Nothing is pending in memory."""
@@ -227,11 +226,6 @@ class Store:
             (collection, row_id),
         ).fetchone()
         return None if found is None else _server_row(found)
-
-    def list_all_rows(self) -> Iterator[ServerRow]:
-        """All rows as last pulled, in no order."""
-        rows = self.connection.execute("SELECT collection, row_id, version, data FROM replica")
-        return map(_server_row, rows)
 
     def put_rows(self, rows: Iterable[tuple[str, str, int, str, int]]) -> None:
         """Make each the server tree of its row: collection, id, version, data, generation."""
@@ -338,7 +332,7 @@ class Store:
             "SELECT collection, row_id FROM replica UNION SELECT collection, row_id FROM local"
         ):
             self.touch(*name)
-        for table in ("outbox", "batch", "acked", "replica", "local", "issue"):
+        for table in ("outbox", "batch", "acked", "replica", "issue"):
             self.connection.execute(f"DELETE FROM {table}")  # noqa: S608  # names from above
         self.set_meta(cursor=None, is_fresh=None, checked_at=None)
 

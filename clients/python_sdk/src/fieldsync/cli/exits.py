@@ -12,9 +12,9 @@ from fieldsync.errors import (
     FieldsyncError,
     IssueClosed,
     OtherUsersWork,
-    RateLimited,
     RowNotFound,
     ServerBug,
+    StoreInUse,
     TransportFailure,
     Unresolvable,
     UpgradeRequired,
@@ -54,26 +54,25 @@ OF_AREA = {
 # The first that fits.
 OF_ERROR: tuple[tuple[type[Exception], Exit], ...] = (
     (TransportFailure, Exit.UNREACHABLE),
-    (RateLimited, Exit.UNREACHABLE),
     (AuthRequired, Exit.LOGIN),
     (UpgradeRequired, Exit.TOO_OLD),
     (ServerBug, Exit.SERVER),
+    (StoreInUse, Exit.STORE),
     (FieldsyncError, Exit.REFUSED),
     (sqlite3.Error, Exit.STORE),
     (OSError, Exit.STORE),
 )
 HELP = "fieldsync COMMAND --help says how it is used"
-LATER = "all work is kept; try again later, or see what fieldsync doctor says"
 REMEDIES: tuple[tuple[type[Exception], str], ...] = (
     (AuthRequired, "fieldsync login NAME; unsent work is kept"),
-    (TransportFailure, LATER),
-    (RateLimited, LATER),
+    (TransportFailure, "all work is kept; try again later, or see what fieldsync doctor says"),
     (UpgradeRequired, "update fieldsync; all work is kept"),
     (ServerBug, "all work is kept; tell the server's operator what is written above"),
     (IssueClosed, "fieldsync issues lists those that are open"),
     (Unresolvable, "fieldsync discard ISSUE, or make a new row with fieldsync new"),
     (RowNotFound, "fieldsync ls COLLECTION lists those that are here"),
     (OtherUsersWork, "let them log in and sync, or take another --store"),
+    (StoreInUse, "end that program first, or take another --store"),
     (WorkOfAnother, "log in as that user, in another --store"),
     (WorkUnreadable, "check the passphrase and the file"),
     (FieldsyncError, ""),

@@ -9,19 +9,26 @@ Texts of rows are never read as markup. Colours follow the terminal, and NO_COLO
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from rich.console import Console
+from rich.progress import Progress as Bars, TaskID
 from rich.table import Table
 from rich.text import Text
 
+from fieldsync.machine import State
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rich.console import RenderableType
 
+    from fieldsync.engine.report import Progress
+
 PIPE_COLUMNS = 10_000  # in a file nothing is folded or cut
+WORDS = {State.PUSHING: "Sending", State.PULLING: "Fetching", State.CHECKING: "Comparing"}
 CELL_MAX = 60  # characters; --json and `show` have it all
 
 
@@ -48,9 +55,38 @@ class Output:
         sys.stdout.write(text.decode() + "\n")
         sys.stdout.flush()
 
+    @contextmanager
+    def progress(self) -> Iterator[Callable[[Progress], None] | None]:
+        """What a sync tells how far it is: bars, where somebody watches; else None."""
+        if self.as_json or not self.errors.is_terminal:
+            yield None
+            return
+        with Bars(console=self.errors, transient=True) as bars:
+            yield Phases(bars).show
+
     def tell(self, sentence: str, style: str = "") -> None:
         """Say something that is not what was asked for."""
         self.errors.print(Text(sentence, style=style))
+
+
+class Phases:
+    """A bar for each phase of a sync."""
+
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+        self._tasks: dict[State, TaskID] = {}
+
+    def show(self, progress: Progress) -> None:
+        """Move the bar of the phase; of one without an end, only its count moves."""
+        phase = progress.phase
+        if phase not in self._tasks:
+            self._tasks[phase] = self._bars.add_task(WORDS.get(phase, str(phase)), total=None)
+        self._bars.update(
+            self._tasks[phase],
+            completed=progress.done,
+            total=progress.total,
+            description=f"{WORDS.get(phase, str(phase))} {progress.done:,}",
+        )
 
 
 def make_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:

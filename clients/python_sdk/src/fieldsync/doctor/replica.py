@@ -1,47 +1,24 @@
-"""Replica: whether the rows of the store are those of the server, by their sums.
-
-    rows as received -> digest of each -> sums of 256 buckets -> the server's: equal?
-
-Nothing is changed. Source: docs/protocol.md, "Digest and repair".
-"""
+"""Replica: whether the rows of the store are the server's, by their sums. Nothing is changed."""
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
-import msgspec
-
+from fieldsync.digest import Digest, Sum, Sums, parse_digest
 from fieldsync.doctor.finding import Area, Check, Finding
 from fieldsync.errors import FieldsyncError
 from fieldsync.transport import GONE, NOT_FOUND, Request
+from fieldsync.wire import Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
-    from fieldsync.store import ServerRow, Store
+    from fieldsync.store import Store
     from fieldsync.transport import Answer
-
-    Sums = dict[str, dict[int, int]]  # collection -> bucket -> checksum
 
 REPLICA = Check(name="rows", area=Area.STORE)
 SYNC = "fieldsync sync, then fieldsync doctor again"
-
-
-class _Bucket(msgspec.Struct, frozen=True):
-    checksum: str
-
-
-class _Collection(msgspec.Struct, frozen=True):
-    buckets: dict[int, _Bucket]
-
-
-class _Digest(msgspec.Struct, frozen=True):
-    behind: bool
-    collections: dict[str, _Collection]
-
-
-_DIGEST = msgspec.json.Decoder(_Digest, strict=False)  # buckets are numbers written as names
+SLICE_ROWS = 2_000  # read at a time
 
 
 def check_replica(store: Store, ask: Callable[[Request], Answer]) -> Finding:
@@ -54,39 +31,36 @@ def check_replica(store: Store, ask: Callable[[Request], Answer]) -> Finding:
         return digest
     if digest.behind:
         return REPLICA.warning("the server has news: pull first, then compare", SYNC)
-    theirs = {
-        name: {at: int(bucket.checksum, 16) for at, bucket in told.buckets.items()}
-        for name, told in digest.collections.items()
-    }
-    ours = _sum(store.list_all_rows())
-    names = sorted(name for name in ours | theirs if ours.get(name, {}) != theirs.get(name, {}))
-    if names:
+    names = sorted({*store.list_collections(), *digest.collections})
+    wrong = [name for name in names if _sum_up(store, name) != _told(digest, name)]
+    if wrong:
         return REPLICA.broken(
-            f"differ from the server's: {', '.join(names)}",
-            "keep unsent work with fieldsync export FILE, then pull all rows afresh: "
-            "log in with another --store, and fieldsync import FILE there",
+            f"differ from the server's: {', '.join(wrong)}", "fieldsync sync --verify mends them"
         )
     return REPLICA.ok(f"{store.count_rows():,} rows, equal to the server's")
 
 
-def _ask_digest(cursor: str, ask: Callable[[Request], Answer]) -> _Digest | Finding:
+def _ask_digest(cursor: str, ask: Callable[[Request], Answer]) -> Digest | Finding:
     try:
         answer = ask(Request(method="GET", path="sync/digest", params={"cursor": cursor}))
         if answer.status == GONE:
             return REPLICA.warning("the server wants everything to be pulled afresh", SYNC)
-        return _DIGEST.decode(answer.body)
-    except (FieldsyncError, msgspec.MsgspecError) as error:
+        return parse_digest(answer.body)
+    except (FieldsyncError, Unreadable) as error:
         if getattr(error, "status", None) == NOT_FOUND:
             return REPLICA.ok("the server has no sums to compare with")
         return REPLICA.warning(f"could not be compared ({error})", "try again")
 
 
-def _sum(rows: Iterable[ServerRow]) -> Sums:
-    sums: Sums = {}
-    for row in rows:
-        row_id = row.row_id.encode()
-        bucket = hashlib.sha256(row_id).digest()[0]
-        digest = hashlib.sha256(b"%b\n%d\n%b" % (row_id, row.version, row.text.encode())).digest()
-        buckets = sums.setdefault(row.collection, {})
-        buckets[bucket] = buckets.get(bucket, 0) ^ int.from_bytes(digest[:8])
-    return sums
+def _sum_up(store: Store, collection: str) -> dict[int, Sum]:
+    sums, after = Sums(), ""
+    while rows := store.list_slice(collection, after, SLICE_ROWS):
+        sums.add(rows)
+        after = rows[-1][0]
+    return sums.by_bucket()
+
+
+def _told(digest: Digest, collection: str) -> dict[int, Sum]:
+    told = digest.collections.get(collection)
+    buckets = told.buckets if told else {}
+    return {at: Sum(each.count, int(each.checksum, 16)) for at, each in buckets.items()}

@@ -13,6 +13,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from fieldsync.doctor.finding import Area, Check, Finding, Level
+from fieldsync.errors import StoreInUse
+from fieldsync.lock import StoreLock
 from fieldsync.schema import VERSION
 
 if TYPE_CHECKING:
@@ -102,13 +104,15 @@ def _check_schema(connection: sqlite3.Connection) -> Finding:
 
 
 def _check_lock(connection: sqlite3.Connection, path: Path) -> Finding:
+    try:
+        StoreLock(path).release()
+    except StoreInUse as error:
+        return LOCK.broken(f"it is in use by {error.holder}", "close it there first")
+    except OSError as error:
+        return LOCK.broken(f"this user may not write beside it ({error})", _give(path.parent))
     connection.execute("BEGIN IMMEDIATE")
     connection.execute("ROLLBACK")
-    if not os.access(path.parent, os.W_OK):
-        return LOCK.broken(
-            f"the folder {path.parent} may not be written to", f"chmod u+w {path.parent}"
-        )
-    return LOCK.ok("can be written to")
+    return LOCK.ok("free, and can be written to")
 
 
 def _say(error: sqlite3.Error, path: Path) -> Finding:

@@ -111,9 +111,8 @@ class Engine:
         self._session.logout()
 
     def ask(self, request: Request) -> Steps[Answer]:
-        """The answer to `request` of who is logged in. Raises: FieldsyncError."""
-        budget = RetryBudget(self._settings.retry, self._settings.rng)
-        return (yield from self._session.call(request, lambda answer: answer, budget))
+        """The answer to one try of `request`. Raises: FieldsyncError."""
+        return self._session.ask(request)
 
     def sync(
         self,

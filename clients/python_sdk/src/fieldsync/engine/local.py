@@ -12,6 +12,7 @@ from collections.abc import Mapping  # at run time: dataclass fields
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fieldsync.children import holds
 from fieldsync.errors import AlreadySent, RowExists, RowNotFound, UnsendableValue
 from fieldsync.listeners import Cause
 from fieldsync.merge import Edit, changed_fields, coalesce, local_view, on_older_base
@@ -240,8 +241,7 @@ class Local:
 
 def _has_moved(seen: Seen, view: Mapping[str, Any], changed: Mapping[str, Any]) -> bool:
     """Whether a field that is being written is not any more what its author saw."""
-    known = {name: seen.data[name] for name in changed if name in seen.data}
-    return bool(changed_fields(view, known))
+    return any(not holds(view.get(name), seen.data[name]) for name in changed if name in seen.data)
 
 
 def normal_fields(collection: str, row_id: str, data: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fieldsync.cli.run import Run
-    from fieldsync.client import Client, Issue
+    from fieldsync.client import Client
+    from fieldsync.issue import Issue
 
 SIDES = ("mine", "theirs")
 

@@ -1,4 +1,4 @@
-"""Rows: ls, show, new, edit, rm. None of them needs a link."""
+"""Rows: ls, show, new, edit, rm, undo. None of them needs a link."""
 
 from __future__ import annotations
 
@@ -29,20 +29,34 @@ def ls(
     collection: Collection,
     where: Annotated[
         list[str] | None,
-        typer.Option("--where", metavar="FIELD=VALUE", help="Only rows with it; repeat for more."),
+        typer.Option(
+            "--where",
+            metavar="FIELD=VALUE",
+            help="Only rows with it, or FIELD__gt=VALUE and so on; repeat for more.",
+        ),
+    ] = None,
+    order: Annotated[
+        list[str] | None,
+        typer.Option("--order", metavar="FIELD", help="Sort by it; -FIELD backwards."),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = LIMIT,
     as_json: AsJson = False,
 ) -> None:
     """List rows of a collection, the newest edits of this device included."""
     with running(ctx, as_json=as_json) as run, run.client() as client:
-        found = client.collection(collection).query(**parse_fields(where or ()))
-        rows = found[:limit]
-        left_off = len(found) - len(rows)
+        chosen = {_plain(name): value for name, value in parse_fields(where or ()).items()}
+        found = client.collection(collection)
+        rows = found.query(order=order or (), limit=limit, **chosen)
+        left_off = found.count(**chosen) - len(rows)
         document = {"rows": [to_document(row) for row in rows], "left_off": left_off}
         run.output.show(document, _table(rows))
         if left_off and not as_json:
-            run.output.tell(f"{left_off} more: --limit {len(found)}")
+            run.output.tell(f"{left_off} more: --limit {len(rows) + left_off}")
+
+
+def _plain(name: str) -> str:
+    """The name of a field in a query, also where it is one of its options."""
+    return f"{name}__eq" if name in {"order", "limit", "offset"} else name
 
 
 def _table(rows: Sequence[Row]) -> Any:
@@ -123,10 +137,22 @@ def rm(ctx: typer.Context, collection: Collection, row_id: RowId, as_json: AsJso
         run.output.show({"collection": collection, "id": row_id}, f"{row_id} is deleted.")
 
 
+def undo(
+    ctx: typer.Context, collection: Collection, row_id: RowId, as_json: AsJson = False
+) -> None:
+    """Give up what was changed in a row and not sent yet."""
+    with running(ctx, as_json=as_json) as run, run.client() as client:
+        undone = client.collection(collection).undo(row_id)
+        document = {"collection": collection, "id": row_id, "undone": undone}
+        sentence = "There is nothing to undo." if undone is None else f"Undone: {undone.op}."
+        run.output.show(document, sentence)
+
+
 COMMANDS: dict[str, Callable[..., None]] = {
     "ls": ls,
     "show": show,
     "new": new,
     "edit": edit,
     "rm": rm,
+    "undo": undo,
 }

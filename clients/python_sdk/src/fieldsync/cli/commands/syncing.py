@@ -58,10 +58,19 @@ def status(ctx: typer.Context, as_json: AsJson = False) -> None:
         _note_issues(run, client.status())
 
 
-def sync(ctx: typer.Context, wait: Wait = WAIT_S, as_json: AsJson = False) -> None:
+def sync(
+    ctx: typer.Context,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Prove that the rows are the server's; mend what is not."),
+    ] = False,
+    wait: Wait = WAIT_S,
+    as_json: AsJson = False,
+) -> None:
     """Send what waits, then fetch what is new."""
     with running(ctx, as_json=as_json) as run, run.client(wait_s=wait) as client:
-        report = client.sync()
+        with run.output.progress() as progress:
+            report = (client.verify if verify else client.sync)(progress=progress)
         now = client.status()
         run.output.show(
             {"report": to_document(report), "status": _document(run, client)}, *_tell(report, now)
@@ -130,9 +139,16 @@ def _tell(report: SyncReport, now: Status) -> list[RenderableType]:
         ("Fetched", f"{report.pulled} changes"),
         ("Refused", _issues(now)),
     ]
+    if report.verified is not None:
+        facts.append(("Compared", _compared(report)))
     if report.retries:
         facts.append(("Repeated", f"{report.retries} requests"))
     return [make_facts(facts)]
+
+
+def _compared(report: SyncReport) -> str:
+    equal = "equal to the server" if report.verified else "not equal to the server"
+    return f"{equal}, {report.repaired} rows mended" if report.repaired else equal
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
