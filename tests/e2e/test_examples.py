@@ -127,6 +127,20 @@ def test_kiosk_says_why_it_ended(
     assert kiosk.wait(60) == status
 
 
+def test_second_kiosk_on_a_store_ends_at_once(start: Start, server: Server) -> None:
+    """Whoever started it by mistake reads who has the store; the first one goes on."""
+    arguments = ("kiosk.py", server.url, "kiosk.db", "--user", "tess")
+    first = start(*arguments)
+    wait_for(first, "received")
+
+    second = start(*arguments)
+    output, _ = second.communicate(timeout=30)
+
+    assert second.returncode == 6
+    assert f"process {first.pid}" in output
+    assert first.poll() is None
+
+
 def test_recorder_keeps_an_inspection_until_there_is_a_network(
     start: Start, server: Server
 ) -> None:
