@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from histories import MEMORY
 from phone import Phone
-from world import MEMORY
 
 from fieldsync.testing import FakeServer
 

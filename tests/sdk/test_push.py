@@ -166,6 +166,26 @@ def test_too_large_batch_is_halved_under_new_keys(server: Any, phone: Any) -> No
     assert [note["text"] for note in server.live("notes").values()] == [str(at) for at in range(6)]
 
 
+def test_too_large_batch_is_halved_though_its_rows_were_edited_meanwhile(
+    server: Any, phone: Any
+) -> None:
+    """A row may be in a batch and wait as well: the halves must not be taken for the latter."""
+    rows = [phone["work_orders"].create(ORDER) for _ in range(2)]
+    server.rows_max = 1
+
+    def edit_once(path: str) -> None:
+        server.before_answer = lambda path: None
+        for row_id in rows:
+            phone["work_orders"].update(row_id, {"title": "Edited meanwhile"})
+
+    server.before_answer = edit_once
+    report = phone.sync()
+
+    assert dict(report.outcomes) == {"created": 2, "updated": 2}
+    titles = {row["title"] for row in server.live("work_orders").values()}
+    assert titles == {"Edited meanwhile"}
+
+
 def test_too_large_row_becomes_an_issue_and_the_rest_goes_on(server: Any, phone: Any) -> None:
     """One giant row costs nobody else anything."""
     small = phone["work_orders"].create(ORDER)

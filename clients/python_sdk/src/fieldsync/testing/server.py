@@ -238,7 +238,7 @@ class FakeServer(Feed):
     def prune(self) -> None:
         """Forget all tombstones: older cursors are refused."""
         for name in [name for name, row in self.state.rows.items() if row.is_deleted]:
-            del self.state.feed[name]
+            self.state.feed.pop(name, None)
         self.floor: int = self.state.head
 
     def backup(self) -> State:
@@ -248,6 +248,7 @@ class FakeServer(Feed):
     def restore(self, backup: State) -> None:
         """Go back to a backup: what came after it is gone, and the feed has another identity."""
         self.state: State = copy.deepcopy(backup)
+        self.floor = min(self.floor, self.state.head)
         self.epoch: int = self.epoch + 1
 
     def pushes(self) -> list[tuple[str, bytes]]:
