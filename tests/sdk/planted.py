@@ -113,7 +113,7 @@ def _(patch: Patch) -> None:
     patch.setattr(
         push_module,
         "choose_batch",
-        lambda candidates, *, held_groups, **bounds: choose(candidates, **bounds),
+        lambda candidates, *, held_groups, **bounds: choose(candidates, held_groups=(), **bounds),
     )
 
 

@@ -11,11 +11,13 @@ from fieldsync.testing import Fault
 
 ROWS = 50
 PAGE_ROWS = 10
+PAGE_EFFECTS = 3  # the request, the page, and its end
 
 
 @pytest.fixture
 def many(server: Any, phone: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fifty rows on the server, and pages of ten."""
+    server.can_stream = False
     monkeypatch.setattr("fieldsync.engine.pull.PAGE_ROWS_MAX", PAGE_ROWS)
     for at in range(ROWS):
         phone["work_orders"].create({"title": str(at)}, id=f"w{at:02}")
@@ -43,17 +45,16 @@ def test_first_sync_broken_at_60_percent_goes_on_from_there(server: Any, new_pho
 
 
 @pytest.mark.usefixtures("many")
-@pytest.mark.parametrize("page", range(ROWS // PAGE_ROWS))
-@pytest.mark.parametrize(
-    "is_answered", [False, True], ids=["before it comes", "before it is kept"]
-)
-def test_process_killed_at_any_page_goes_on_from_it(
-    server: Any, mortal: Any, page: int, is_answered: bool
+@pytest.mark.parametrize("effect", range(ROWS // PAGE_ROWS * PAGE_EFFECTS))
+@pytest.mark.parametrize("is_answered", [False, True], ids=["before it", "behind it"])
+def test_process_killed_at_any_effect_goes_on_from_its_page(
+    server: Any, mortal: Any, effect: int, is_answered: bool
 ) -> None:
     """Scenario 30: what is on the disk is whole pages, and the cursor behind the last of them."""
-    mortal.sync_until(page, is_answered=is_answered)
-    assert mortal.client.status().rows == page * PAGE_ROWS
+    mortal.sync_until(effect, is_answered=is_answered)
+    there = effect // PAGE_EFFECTS * PAGE_ROWS
+    assert mortal.client.status().rows == there
 
-    assert mortal.sync().pulled == ROWS - page * PAGE_ROWS
+    assert mortal.sync().pulled == ROWS - there
 
     assert mortal.view("work_orders") == server.live("work_orders")
