@@ -158,6 +158,16 @@ _USUAL = {
     "office": 2,
 }
 
-phones = _of(_USUAL, **_STEPS)
-restores = _of({**_USUAL, "half": 5, "make_backup": 2, "restore": 4}, **_STEPS)
-copies = _of({**_USUAL, "save": 2, "put_back": 5, "clone": 2}, **_STEPS)
+_LAWS = {
+    "phones": _USUAL,
+    "restores": {**_USUAL, "half": 5, "make_backup": 2, "restore": 4},
+    "copies": {**_USUAL, "save": 2, "put_back": 5, "clone": 2},
+}
+
+
+def mix(law: str, **shares: int) -> st.SearchStrategy[list[Step]]:
+    """Histories of that law, in which some steps have other shares than usual."""
+    return _of({**_LAWS[law], **shares}, **_STEPS)
+
+
+phones, restores, copies = mix("phones"), mix("restores"), mix("copies")

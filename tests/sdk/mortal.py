@@ -75,7 +75,8 @@ class MortalPhone(Phone):
         countdown = iter(range(asked, -1, -1))
 
         def is_over() -> bool:
-            if left or next(countdown, 0):
+            is_due = next(countdown, 0) == 0
+            if left or not is_due:
                 return False
             left.append(self.copy_store())
             return True

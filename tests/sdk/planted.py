@@ -10,19 +10,20 @@ import json
 import uuid
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
-from fieldsync.engine import push as push_module, session as session_module
 from fieldsync.engine.local import Local
 from fieldsync.engine.pull import Pull
 from fieldsync.engine.push import Push
 from fieldsync.engine.session import Session
 from fieldsync.errors import AuthRequired, FieldsyncError
+from fieldsync.merge import choose_batch, coalesce
 from fieldsync.outbox import Outbox
 from fieldsync.store import Store
+from fieldsync.transport import check_answer
 from fieldsync.trees import refresh
 from fieldsync.wire import Op, PullPage
 
@@ -32,10 +33,14 @@ Plant = Callable[[Patch], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bug:
-    """How it is planted, and what finds it: a law, or a test by its name."""
+    """How it is planted, and what finds it: a law, or a test by its name.
+
+    `shares` are those of steps that come more often than usual in the law's histories here.
+    """
 
     plant: Plant
     found_by: str
+    shares: dict[str, int] = field(default_factory=dict)
 
 
 BUGS: dict[str, Bug] = {}
@@ -46,11 +51,11 @@ DEATH = "test_death_before_any_statement_costs_nothing_and_doubles_nothing"
 THREADS = "test_threads_edit_the_same_row_and_nothing_is_lost"
 
 
-def bug(name: str, *, found_by: str) -> Callable[[Plant], Plant]:
+def bug(name: str, *, found_by: str, **shares: int) -> Callable[[Plant], Plant]:
     """Enter the decorated planter under the bug's name."""
 
     def enter(plant: Plant) -> Plant:
-        BUGS[name] = Bug(plant=plant, found_by=found_by)
+        BUGS[name] = Bug(plant=plant, found_by=found_by, shares=shares)
         return plant
 
     return enter
@@ -109,11 +114,11 @@ def _(patch: Patch) -> None:
 
 @bug("a group is sent before it is whole", found_by=PHONES)
 def _(patch: Patch) -> None:
-    choose = push_module.choose_batch
     patch.setattr(
-        push_module,
-        "choose_batch",
-        lambda candidates, *, held_groups, **bounds: choose(candidates, held_groups=(), **bounds),
+        "fieldsync.engine.push.choose_batch",
+        lambda candidates, *, held_groups, **bounds: choose_batch(
+            candidates, held_groups=(), **bounds
+        ),
     )
 
 
@@ -128,16 +133,16 @@ def _(patch: Patch) -> None:
     patch.setattr(Pull, "_refuse", refuse)
 
 
-@bug("a refused create takes a later edit out of its group", found_by=PHONES)
+@bug("a refused create takes a later edit out of its group", found_by=PHONES, refusal=15)
 def _(patch: Patch) -> None:
     def take_along(self: Push, refused: Any, pending: Any) -> Any:
         self._outbox.remove(pending)
-        return push_module.coalesce(refused, pending.edit)
+        return coalesce(refused, pending.edit)
 
     patch.setattr(Push, "_take_along", take_along)
 
 
-@bug("a delete of a row that left is dropped", found_by=PHONES)
+@bug("a delete of a row that left is dropped", found_by=PHONES, clash=40)
 def _(patch: Patch) -> None:
     refuse = Pull._refuse
 
@@ -150,7 +155,7 @@ def _(patch: Patch) -> None:
     patch.setattr(Pull, "_refuse", drop_deletes)
 
 
-@bug("a batch that is too large is dropped", found_by=PHONES)
+@bug("a batch that is too large is dropped", found_by=PHONES, limits=8)
 def _(patch: Patch) -> None:
     def shrink(self: Push, batch: Any, report: Any) -> None:
         with self._store.transaction():
@@ -225,7 +230,7 @@ def _(patch: Patch) -> None:
 # what an edit claims to know
 
 
-@bug("a pull moves the base of a pending edit", found_by=PHONES)
+@bug("a pull moves the base of a pending edit", found_by=PHONES, clash=40)
 def _(patch: Patch) -> None:
     apply_changes = Pull._apply_changes
 
@@ -240,14 +245,14 @@ def _(patch: Patch) -> None:
     patch.setattr(Pull, "_apply_changes", apply_and_rebase)
 
 
-@bug("an edit behind a merge is on the merge, unseen", found_by=PHONES)
+@bug("an edit behind a merge is on the merge, unseen", found_by=PHONES, clash=40)
 def _(patch: Patch) -> None:
-    patch.setattr(push_module, "_would_overwrite", lambda *given: False)
+    patch.setattr("fieldsync.engine.push._would_overwrite", lambda *given: False)
 
 
-@bug("an unchanged row is taken for one that was seen", found_by=PHONES)
+@bug("an unchanged row is taken for one that was seen", found_by=PHONES, agree=20)
 def _(patch: Patch) -> None:
-    patch.setattr(push_module, "_basis", lambda entry, result, version, **_: version)
+    patch.setattr("fieldsync.engine.push._basis", lambda entry, result, version, **_: version)
 
 
 # pulls
@@ -305,12 +310,17 @@ def _(patch: Patch) -> None:
     patch.setattr(Pull, "_refuse", drop)
 
 
-@bug("a fresh pull keeps rows that it did not show", found_by=PHONES)
+@bug("a fresh pull keeps rows that it did not show", found_by=PHONES, gone=8, office=10)
 def _(patch: Patch) -> None:
     patch.setattr(Pull, "_sweep", lambda *given: None)
 
 
-@bug("what was acked and not seen is forgotten when the server was restored", found_by=RESTORES)
+@bug(
+    "what was acked and not seen is forgotten when the server was restored",
+    found_by=RESTORES,
+    half=20,
+    restore=10,
+)
 def _(patch: Patch) -> None:
     take_acks = Outbox.take_acks
 
@@ -340,7 +350,7 @@ def _(patch: Patch) -> None:
     patch.setattr(Session, "_refresh", clear)
 
 
-@bug("another user's outbox is sent", found_by=PHONES)
+@bug("another user's outbox is sent", found_by=PHONES, login=15)
 def _(patch: Patch) -> None:
     adopt = Session._adopt
 
@@ -353,12 +363,10 @@ def _(patch: Patch) -> None:
 
 @bug("the page of a captive portal is taken for success", found_by=PHONES)
 def _(patch: Patch) -> None:
-    check = session_module.check_answer
-
     def be_content(answer: Any) -> Any:
         if answer.kind == "text/html" and answer.status == 200:
             return replace(answer, body=b'{"results": []}')
-        return check(answer)
+        return check_answer(answer)
 
     settle = Push._settle
 
@@ -369,5 +377,5 @@ def _(patch: Patch) -> None:
         else:
             settle(self, batch, results, report)
 
-    patch.setattr(session_module, "check_answer", be_content)
+    patch.setattr("fieldsync.engine.session.check_answer", be_content)
     patch.setattr(Push, "_settle", settle_anything)

@@ -14,15 +14,15 @@ import test_death
 import test_threads
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from phone import Phone
-from planted import BUGS, COPIES, PHONES, RESTORES, THREADS
+from planted import BUGS, COPIES, PHONES, RESTORES, THREADS, Bug
 
 from fieldsync.testing import FakeServer
 
 SEED = 20261127
-HISTORIES_MAX = 150  # as many as CI tries
+HISTORIES_MAX = 100
 TRIES_MAX = 20  # of threads that may or may not meet
 SWITCH_S = 1e-6  # threads take turns so often
-LAWS = {PHONES: histories.phones, RESTORES: histories.restores, COPIES: histories.copies}
+LAWS = {PHONES: "phones", RESTORES: "restores", COPIES: "copies"}
 DOCS = Path(__file__).parents[2] / "docs" / "sdk_laws.md"
 ROW = re.compile(r"^\| ([^|`]+) \| `tests/sdk/\w+\.py::(\w+)` \| ([\d,]+|-) \|$", re.MULTILINE)
 
@@ -35,7 +35,7 @@ class Found:
     steps: list[histories.Step] = field(default_factory=list)
 
 
-def hunt(law: str) -> Found | None:
+def hunt(bug: Bug) -> Found | None:
     """Try histories until one fails."""
     tried = 0
     found: Found | None = None
@@ -49,7 +49,7 @@ def hunt(law: str) -> Found | None:
         report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
     )
-    @given(LAWS[law])
+    @given(histories.mix(LAWS[bug.found_by], **bug.shares))
     def live(steps: list[Any]) -> None:
         nonlocal tried, found
         if found:
@@ -78,11 +78,11 @@ def try_threads(folder: Path) -> Found | None:
     return None
 
 
-def find(found_by: str, folder: Path) -> Found | None:
-    """Run that test, or a law with as many histories as in CI, until it fails."""
-    if found_by in LAWS:
-        return hunt(found_by)
-    if found_by == THREADS:
+def find(bug: Bug, folder: Path) -> Found | None:
+    """Run the test that is to find it, or a law, until it fails."""
+    if bug.found_by in LAWS:
+        return hunt(bug)
+    if bug.found_by == THREADS:
         return try_threads(folder)
     with pytest.raises(AssertionError):
         test_death.test_death_before_any_statement_costs_nothing_and_doubles_nothing()
@@ -98,7 +98,7 @@ def test_planted_bug_is_found(name: str, monkeypatch: pytest.MonkeyPatch, tmp_pa
     try:
         with monkeypatch.context() as patch:
             bug.plant(patch)
-            found = find(bug.found_by, tmp_path)
+            found = find(bug, tmp_path)
     finally:
         sys.setswitchinterval(interval_s)
 

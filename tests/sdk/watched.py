@@ -79,7 +79,8 @@ class WatchedServer(FakeServer):
 
     def handle(self, request: httpx2.Request) -> httpx2.Response:
         """One request, through faults."""
-        if self.faults and isinstance(self.faults[0], Late):
+        fault: object = self.faults[0] if self.faults else None
+        if isinstance(fault, Late):
             self.faults.popleft()
             self.late.append(request)
             raise httpx2.ReadTimeout("slow", request=request)

@@ -263,7 +263,7 @@ class World:
         self._break_visits(set(mine.values()))
         if issue.op == "delete":
             self._forget_deletes(at, (issue.collection, issue.row_id))
-        keep: Keep | dict[str, Any] = "mine"
+        keep: Keep | dict[str, Any]
         match how:
             case "retry":
                 return issue.retry()
@@ -272,6 +272,8 @@ class World:
                 return issue.discard() if how == "discard" else self._keep(at, issue, "theirs")
             case "values":
                 keep = {"a": f"v{next(self.serial)}"}
+            case _:
+                keep = "mine"
         self._foresee(at, issue, keep if isinstance(keep, dict) else {}, theirs)
         self._keep(at, issue, keep)
         return None
@@ -287,9 +289,10 @@ class World:
         """Whoever settles an issue has seen both versions, and the row as it is here."""
         row = self.phones[at][issue.collection].get(issue.row_id)
         view = row.data if row else {}
-        for name, value in {**issue.mine, **chosen}.items():
+        for field_name, value in {**issue.mine, **chosen}.items():
             text = canon(value)
-            known = [each[name] for each in (theirs, view, issue.mine) if name in each]
+            sides = (theirs, view, issue.mine)
+            known = [each[field_name] for each in sides if field_name in each]
             self.seen.setdefault(text, set()).update(canon(each) for each in known)
             self.seen[text].discard(text)
             self.authors.setdefault(text, self.phones[at].user)
@@ -454,7 +457,7 @@ class World:
                 self.server.edit(collection, row_id, a=f"o{next(self.serial)}")
             case "hide":
                 self.server.hide("tess", collection, row_id)
-            case "show":
+            case _:
                 self.server.show("tess", collection, row_id)
         self.server.note(OFFICE)
 

@@ -81,7 +81,7 @@ def test_answer_cut_at_any_byte_is_no_answer(server: Any, phone: Any, what: str)
     cut_at, lengths = 0, [1]
 
     def cut(request: httpx2.Request) -> httpx2.Response:
-        whole = handle(request)
+        whole: httpx2.Response = handle(request)
         if not request.url.path.endswith(what) or not is_cutting:
             return whole
         is_cutting.clear()

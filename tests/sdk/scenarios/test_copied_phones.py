@@ -14,7 +14,8 @@ from fieldsync.testing import Fault
 @pytest.fixture
 def old(server: Any, tmp_path: Path) -> Any:
     """A phone that was backed up with a batch on its way and an edit that waits, then went on."""
-    phone = MortalPhone(server, tmp_path / "phone.db").login()
+    phone = MortalPhone(server, tmp_path / "phone.db")
+    phone.login()
     orders = phone["work_orders"]
     for name in "abc":
         orders.create({"title": name}, id=name)

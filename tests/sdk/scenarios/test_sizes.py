@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import httpx2
@@ -20,7 +21,7 @@ def test_week_offline_is_halved_until_it_passes(server: Any, phone: Any, limit: 
     giant = phone["notes"].create({"work_order": order, "text": "x" * 9_000})
     with phone.client.group("visit"):
         pair = [phone["notes"].create({"work_order": order, "text": text}) for text in "yz"]
-    push = server._push
+    push: Callable[..., httpx2.Response] = server._push
 
     def too_large(device: str, user: str, key: str, body: bytes) -> httpx2.Response:
         if limit == "a proxy" and len(body) > 2_000:
