@@ -45,11 +45,12 @@ serve: install ## Run the server with demo data on http://127.0.0.1:8000 (PORT=â
 test: install ## Run the tests on a real PostgreSQL and Valkey (ARGS="-k â€¦")
 	@$(WITH_STACK) $(PYTEST) $(ARGS)
 
-# One line a chapter; 16 chapters of 65 histories a law, where `make test` has one.
+# One line a chapter; 16 chapters of 65 histories (the SDK's: 100 and more) a law, where `make test`
+# has one.
 .PHONY: laws
-laws: install ## Try the laws of the pull on 5,000 histories: 16 times as long as in `make test`
+laws: install ## Try the laws of the pull and those of the SDK on 5,000 histories each, half an hour
 	@GAPS_ROUNDS=100 $(WITH_STACK) $(PYTEST) -v --hypothesis-profile=many tests/laws/test_pull.py \
-		tests/faults/test_feed_has_no_gaps.py $(ARGS)
+		tests/sdk/test_laws.py tests/faults/test_feed_has_no_gaps.py $(ARGS)
 
 .PHONY: bench
 bench: install ## Measure pushes and pulls against a bare floor, 10 minutes (ARGS="--quick", ARGS="--help")

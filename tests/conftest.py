@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
+from tests.chapters import pytest_generate_tests  # noqa: F401  # a hook
 from tests.phones import World, make_world
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from histories import MEMORY
 from phone import Phone
-from world import MEMORY
 
 from fieldsync.testing import FakeServer
 
@@ -64,6 +64,14 @@ def die_and_go_on(folder: Path, last: int) -> bool:
     """One life: three edits and somebody else's, a death, a restart, and the checks."""
     server = FakeServer()
     phone = Phone(server, folder / "phone.db").login()
+    try:
+        return die_and_check(server, phone, last)
+    finally:
+        phone.client.close()
+
+
+def die_and_check(server: FakeServer, phone: Phone, last: int) -> bool:
+    """Whether it died."""
     orders = phone["work_orders"]
     for at in range(3):
         orders.create({"title": str(at)}, id=f"w{at}")
@@ -85,5 +93,4 @@ def die_and_go_on(folder: Path, last: int) -> bool:
     assert len({key for key, _ in server.pushes()}) == len(set(server.pushes())) == 2, last
     status = phone.client.status()
     assert (status.pending, status.sent, status.issues, status.acked_unseen) == (0, 0, 0, 0), last
-    phone.client.close()
     return has_died

@@ -1,50 +1,52 @@
-"""Laws: whatever phones do and whatever the network does to them, it all comes right.
+"""Laws: whatever phones do and whatever happens to them, nobody's work is lost or done twice.
 
-random edits on several phones  +  faults, kills, restores, lost cursors
--> heal -> sync until quiet -> nothing lost, nothing doubled, replicas equal, outboxes empty
+random edits on several phones  +  faults, kills, restores, clones, lost cursors
+-> heal -> sync until quiet -> every invariant of `invariants`
 """
 
 from __future__ import annotations
 
 import json
 import random
-import tempfile
-from pathlib import Path
 from typing import Any
 
+import pytest
+from histories import Step, copies, live, phones, restores
 from hypothesis import HealthCheck, given, settings, strategies as st
-from world import FIELDS, MEMORY, World, check, steps, steps_and_restores
+from world import FIELDS
 
 from fieldsync.merge import Candidate, Edit, choose_batch, coalesce, find_cut, local_view
 from fieldsync.retry import RetryBudget, RetryPolicy
 from fieldsync.wire import Op
 
 
-def live(drawn: list[tuple[Any, ...]]) -> None:
-    """One history, from three new phones to the peace at its end."""
-    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
-        world = World(Path(folder))
-        try:
-            for step in drawn:
-                world.do(step)
-            world.heal()
-            check(world)
-        finally:
-            world.close()
+def many(number: int) -> settings:
+    """That many histories a chapter."""
+    return settings(max_examples=number, deadline=None, suppress_health_check=list(HealthCheck))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-@given(steps)
-def test_phones_converge_and_nothing_is_lost_or_doubled(drawn: list[tuple[Any, ...]]) -> None:
+@pytest.mark.usefixtures("chapter")
+@many(150)
+@given(phones)
+def test_phones_converge_and_nothing_is_lost_or_doubled(steps: list[Step]) -> None:
     """The whole promise of the SDK in one property."""
-    live(drawn)
+    live(steps)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
-@given(steps_and_restores)
-def test_restored_server_gets_back_what_no_pull_had_shown(drawn: list[tuple[Any, ...]]) -> None:
+@pytest.mark.usefixtures("chapter")
+@many(100)
+@given(restores)
+def test_restored_server_gets_back_what_no_pull_had_shown(steps: list[Step]) -> None:
     """The same after restores: what was acked and not seen, or never acked, must not be missing."""
-    live(drawn)
+    live(steps)
+
+
+@pytest.mark.usefixtures("chapter")
+@many(100)
+@given(copies)
+def test_restored_and_cloned_phones_do_no_harm(steps: list[Step]) -> None:
+    """The same with stores that are copied: old keys, old cursors and old edits come again."""
+    live(steps)
 
 
 # merge

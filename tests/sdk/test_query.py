@@ -14,8 +14,8 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from histories import MEMORY
 from hypothesis import HealthCheck, given, settings, strategies as st
-from world import MEMORY
 
 import fieldsync
 from fieldsync.query import Query

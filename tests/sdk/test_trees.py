@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from histories import MEMORY, restores
 from hypothesis import HealthCheck, given, settings
 from phone import Phone
-from world import MEMORY, World, steps_and_restores
+from world import World
 
 from fieldsync.merge import Edit
 from fieldsync.outbox import Ack, Entry
@@ -58,7 +59,7 @@ def live(drawn: list[tuple[Any, ...]]) -> None:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-@given(steps_and_restores)
+@given(restores)
 def test_local_trees_are_what_the_merge_says(drawn: list[tuple[Any, ...]]) -> None:
     """After each step of any history: edits, lost answers, pulls, restores of the server."""
     live(drawn)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping  # at run time: dataclass fields
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fieldsync.children import holds
@@ -188,7 +188,20 @@ class Local:
             )
             self.outbox.add(entry)
             return
-        self._replace(pending, coalesce(on_older_base(pending.edit, edit), edit))
+        joined = coalesce(on_older_base(pending.edit, edit), edit)
+        if joined is None:
+            joined = self._delete_of_what_is_there(pending)
+        self._replace(pending, joined)
+
+    def _delete_of_what_is_there(self, created: Entry) -> Edit | None:
+        """The delete of a row whose create waits, but which a pull has brought all the same.
+
+        A store that was put back or copied sends its creates again.
+        """
+        server = self.store.get_row(created.collection, created.row_id)
+        if server is None:
+            return None
+        return replace(created.edit, op=Op.DELETE, data={}, base_version=server.version)
 
     def _replace(self, pending: Entry, joined: Edit | None) -> None:
         if joined is None:

@@ -267,10 +267,13 @@ class Pull:
         pending = self._outbox.get_pending(*name)
         if pending is None or self._outbox.get_sent(*name) is not None:
             return  # with an edit on its way, the answer to that decides
-        self._outbox.remove(pending)
-        if pending.edit.op is Op.DELETE:
-            return  # what the user wanted
         outcome, code = why
+        is_done = pending.edit.op is Op.DELETE and outcome is Outcome.GONE
+        if pending.edit.groups and not is_done:
+            return  # the server has to refuse all of its group, or the rest would go without it
+        self._outbox.remove(pending)
+        if is_done:
+            return
         self._local.refuse(pending, pending.edit, outcome=outcome, code=code, detail=DETAILS[code])
         report.issues += 1
 

@@ -57,6 +57,7 @@ PACKED_BYTES_MIN = 1400  # what fits one packet arrives no sooner when packed
 PACKED_BYTES_MAX = 4 * 1024 * 1024  # the protocol's limit, unless the server says otherwise
 GZIP_LEVEL, GZIP_WBITS = 6, 16 + zlib.MAX_WBITS  # the latter is zlib's way to say gzip
 TOO_LARGE_CODE = "body_too_large"
+NO_VERSION = 0  # a base that no row of the server has
 KEPT = "The server keeps it for a supervisor to decide."
 
 
@@ -244,9 +245,7 @@ class Push:
         pending = self._outbox.get_pending(*_name(entry))
         self._outbox.remove(entry)
         if pending is not None and entry.edit.op is Op.CREATE:
-            # Without its row the later edit has no chance alone: it stays with the create.
-            edit = coalesce(entry.edit, pending.edit)
-            self._outbox.remove(pending)
+            edit = self._take_along(entry.edit, pending)
         if edit is None:
             return  # created and deleted again: nothing is left that could be lost
         current = raw_object(result.current)
@@ -264,6 +263,19 @@ class Push:
         )
         report.issues += 1
         report.conflicts += result.outcome == Outcome.CONFLICT
+
+    def _take_along(self, refused: Edit, pending: Entry) -> Edit | None:
+        """The refused create with the later edit in it, which has no chance without its row.
+
+        A later edit of a group goes on: only the server can refuse all of the group.
+        """
+        joined = coalesce(refused, pending.edit)
+        if joined is None or not pending.edit.groups:
+            self._outbox.remove(pending)
+            return joined
+        on_nothing = replace(pending.edit, base_version=NO_VERSION)
+        self._outbox.replace_edit(pending, on_nothing, revision=pending.revision)
+        return refused
 
     def _shrink(self, batch: Batch, report: SyncReport) -> None:
         """Halve a batch that is too large; what cannot be parted becomes issues."""

@@ -1,8 +1,8 @@
-"""How many histories the laws of the pull are tried on.
+"""How many histories the laws are tried on: those of the pull, and those of the SDK.
 
-A chapter is one run of a law's test, of as many histories as the test says. Its rows are rolled
-back at its end, so that the tables of the next are small again. `--hypothesis-profile=many` asks
-for many chapters; that is `make laws`.
+A chapter is one run of a law's test, of as many histories as the test says. What it wrote is gone
+at its end, so that the next begins small again. `--hypothesis-profile=many` asks for many chapters;
+that is `make laws`.
 """
 
 from __future__ import annotations
