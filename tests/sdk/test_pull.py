@@ -473,3 +473,50 @@ def forget_exits(server: Any) -> Any:
         return told if told["op"] == "upsert" else told | {"id": "another-row"}
 
     return mention
+
+
+def test_delete_of_a_row_that_a_pull_brought_under_its_create_is_sent(
+    server: Any, phone: Any
+) -> None:
+    """A store that was put back still has the create, which the server carried out long ago."""
+    server.create("work_orders", "w1", title="Mine")
+    phone["work_orders"].create({"title": "Mine"}, id="w1")
+    phone.pull()
+
+    phone["work_orders"].delete("w1")
+    assert phone["work_orders"].get("w1") is None
+    phone.sync()
+
+    assert server.live("work_orders") == phone.view("work_orders") == {}
+
+
+def test_delete_of_a_row_that_left_becomes_an_issue(server: Any, phone: Any, row_id: str) -> None:
+    """It still exists, for others: whoever wanted it gone is told."""
+    phone["work_orders"].delete(row_id)
+    server.hide("tess", "work_orders", row_id)
+
+    phone.pull()
+
+    assert [(issue.op, issue.code) for issue in phone.client.issues()] == [
+        ("delete", "scope_exit")
+    ]
+
+
+@pytest.mark.parametrize("vanish", ["hide", "delete"])
+def test_pull_takes_no_edit_out_of_its_group(
+    server: Any, phone: Any, row_id: str, vanish: str
+) -> None:
+    """The server refuses all of the group; without the edit it would take the rest."""
+    with phone.client.group("visit-17"):
+        phone["work_orders"].update(row_id, {"title": "Mine"})
+        if vanish == "hide":
+            server.hide("tess", "work_orders", row_id)
+        else:
+            server.delete("work_orders", row_id)
+        phone.sync()
+        other = phone["work_orders"].create({"title": "Of the same visit"})
+
+    phone.sync()
+
+    assert server.live("work_orders").keys() <= {row_id}
+    assert {issue.row_id for issue in phone.client.issues()} == {row_id, other}
