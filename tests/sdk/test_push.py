@@ -260,6 +260,23 @@ def test_later_edit_of_a_refused_row_takes_its_group_along(server: Any, phone: A
     ]
 
 
+def test_later_edit_of_a_row_whose_id_was_taken_overwrites_nobody(server: Any, phone: Any) -> None:
+    """It was made on the row of this phone, not on the one that the server has."""
+    server.create("work_orders", "w1", title="Theirs")
+    phone["work_orders"].create({"title": "Mine"}, id="w1")
+
+    def visit_once(path: str) -> None:
+        server.before_answer = lambda path: None
+        with phone.client.group("visit-17"):
+            phone["work_orders"].update("w1", {"title": "Mine, later"})
+
+    server.before_answer = visit_once
+    phone.sync()
+
+    assert server.live("work_orders")["w1"]["title"] == "Theirs"
+    assert [issue.outcome for issue in phone.client.issues()] == ["conflict", "conflict"]
+
+
 @pytest.mark.parametrize("status", [409, 422])
 def test_report_in_a_problem_document_is_final(server: Any, phone: Any, status: int) -> None:
     """409 and 422 with results are answers, not failures."""
