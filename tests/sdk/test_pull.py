@@ -401,6 +401,24 @@ def test_merge_shows_the_others_fields_before_the_pull(
     assert phone.client.status().acked_unseen == 1
 
 
+def test_merge_shows_what_others_made_of_an_edit_that_no_pull_has_shown(
+    server: Any, phone: Any
+) -> None:
+    """An older ack on top of it would have the person overwrite what they never saw."""
+    row_id = phone["work_orders"].create(ORDER)
+    phone.push()
+    server.edit("work_orders", row_id, title="Theirs")
+    phone["work_orders"].update(row_id, {"note": "Mine"})
+
+    phone.push()
+
+    row = phone["work_orders"].get(row_id)
+    assert (row.version, row.data["title"], row.data["note"]) == (3, "Theirs", "Mine")
+    phone["work_orders"].update(row_id, {"title": "Mine, knowing theirs"})
+    phone.sync()
+    assert server.live("work_orders")[row_id]["title"] == "Mine, knowing theirs"
+
+
 def test_scope_exit_ends_the_wait_for_an_echo(server: Any, phone: Any, row_id: str) -> None:
     """Whoever hands a work order on will never see it again."""
     phone["work_orders"].update(row_id, {"title": "Handed on"})
@@ -488,6 +506,23 @@ def test_delete_of_a_row_that_a_pull_brought_under_its_create_is_sent(
     phone.sync()
 
     assert server.live("work_orders") == phone.view("work_orders") == {}
+
+
+def test_delete_of_a_row_that_hid_what_others_wrote_is_asked_about(
+    server: Any, phone: Any
+) -> None:
+    """The create lay over it: whoever deletes has not seen what is deleted."""
+    server.create("work_orders", "w1", title="Theirs")
+    phone["work_orders"].create({"title": "Mine"}, id="w1")
+    phone.pull()
+
+    phone["work_orders"].delete("w1")
+    phone.sync()
+
+    assert server.live("work_orders")["w1"]["title"] == "Theirs"
+    assert [(issue.op, issue.outcome) for issue in phone.client.issues()] == [
+        ("delete", "conflict")
+    ]
 
 
 def test_delete_of_a_row_that_left_becomes_an_issue(server: Any, phone: Any, row_id: str) -> None:

@@ -22,7 +22,14 @@ from fieldsync.engine.report import QUIET, Meter
 from fieldsync.errors import FieldsyncError, ServerBug
 from fieldsync.listeners import Cause
 from fieldsync.machine import State
-from fieldsync.merge import Edit, can_overwrite_unseen, choose_batch, coalesce, local_view
+from fieldsync.merge import (
+    NO_VERSION,
+    Edit,
+    can_overwrite_unseen,
+    choose_batch,
+    coalesce,
+    local_view,
+)
 from fieldsync.outbox import Ack
 from fieldsync.pace import Pace, bound_pace, next_pace
 from fieldsync.store import ServerRow
@@ -57,7 +64,6 @@ PACKED_BYTES_MIN = 1400  # what fits one packet arrives no sooner when packed
 PACKED_BYTES_MAX = 4 * 1024 * 1024  # the protocol's limit, unless the server says otherwise
 GZIP_LEVEL, GZIP_WBITS = 6, 16 + zlib.MAX_WBITS  # the latter is zlib's way to say gzip
 TOO_LARGE_CODE = "body_too_large"
-NO_VERSION = 0  # a base that no row of the server has
 KEPT = "The server keeps it for a supervisor to decide."
 
 
