@@ -277,6 +277,25 @@ def test_later_edit_of_a_row_whose_id_was_taken_overwrites_nobody(server: Any, p
     assert [issue.outcome for issue in phone.client.issues()] == ["conflict", "conflict"]
 
 
+def test_delete_behind_a_create_whose_id_was_taken_is_asked_about(server: Any, phone: Any) -> None:
+    """The row that was to go is there, and is somebody else's."""
+    server.create("work_orders", "w1", title="Theirs")
+    phone["work_orders"].create({"title": "Mine"}, id="w1")
+    phone.pull()
+
+    def delete_once(path: str) -> None:
+        server.before_answer = lambda path: None
+        phone["work_orders"].delete("w1")
+
+    server.before_answer = delete_once
+    phone.sync()
+
+    assert "w1" in server.live("work_orders")
+    assert [(issue.op, issue.outcome) for issue in phone.client.issues()] == [
+        ("delete", "conflict")
+    ]
+
+
 @pytest.mark.parametrize("status", [409, 422])
 def test_report_in_a_problem_document_is_final(server: Any, phone: Any, status: int) -> None:
     """409 and 422 with results are answers, not failures."""

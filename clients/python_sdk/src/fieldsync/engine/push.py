@@ -273,15 +273,18 @@ class Push:
     def _take_along(self, refused: Edit, pending: Entry) -> Edit | None:
         """The refused create with the later edit in it, which has no chance without its row.
 
-        A later edit of a group goes on: only the server can refuse all of the group.
+        A later edit of a group goes on: only the server can refuse all of the group. A delete of
+        a row that is there all the same, made by others, is what is asked about.
         """
         joined = coalesce(refused, pending.edit)
-        if joined is None or not pending.edit.groups:
-            self._outbox.remove(pending)
-            return joined
         on_nothing = replace(pending.edit, base_version=NO_VERSION)
-        self._outbox.replace_edit(pending, on_nothing, revision=pending.revision)
-        return refused
+        if joined is None and self._store.get_row(*_name(pending)) is not None:
+            joined = on_nothing
+        if joined is not None and pending.edit.groups:
+            self._outbox.replace_edit(pending, on_nothing, revision=pending.revision)
+            return refused
+        self._outbox.remove(pending)
+        return joined
 
     def _shrink(self, batch: Batch, report: SyncReport) -> None:
         """Halve a batch that is too large; what cannot be parted becomes issues."""
