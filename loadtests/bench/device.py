@@ -39,7 +39,7 @@ def sync_by_sdk(folder: Path, rows: int) -> Callable[[], None]:
     from fieldsync.store import Store
 
     store = Store(folder / "sdk.db")
-    store.set_meta(access=os.environ[TOKEN], user_id="bench", tenant_id="bench")
+    store.set_meta(access=os.environ[TOKEN], refresh="none", user_id="bench", tenant_id="bench")
     store.close()
     client = fieldsync.Client(os.environ[URL], store=folder / "sdk.db")
 

@@ -67,7 +67,7 @@ class Fate:
 
 def meet_inside(fate: Fate) -> None:
     """Have the moments at which a transaction is open met."""
-    store_batch, remove_batch, set_meta = Outbox._store_batch, Outbox.remove_batch, Store.set_meta
+    store_batch, remove_batch, put_rows = Outbox._store_batch, Outbox.remove_batch, Store.put_rows
 
     def store_and_meet(self: Outbox, *given: Any, **named: Any) -> None:
         store_batch(self, *given, **named)
@@ -77,14 +77,13 @@ def meet_inside(fate: Fate) -> None:
         remove_batch(self, batch)
         fate.meet(Moment.SETTLING)
 
-    def set_and_meet(self: Store, **facts: str | None) -> None:
-        set_meta(self, **facts)
-        if "cursor" in facts:
-            fate.meet(Moment.PAGE_APPLYING)
+    def put_and_meet(self: Store, rows: Any) -> None:
+        put_rows(self, rows)
+        fate.meet(Moment.PAGE_APPLYING)
 
     Outbox._store_batch = store_and_meet  # type: ignore[method-assign]
     Outbox.remove_batch = remove_and_meet  # type: ignore[method-assign]
-    Store.set_meta = set_and_meet  # type: ignore[method-assign]
+    Store.put_rows = put_and_meet  # type: ignore[method-assign]
 
 
 def sync(client: fieldsync.Client, fate: Fate) -> None:

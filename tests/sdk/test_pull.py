@@ -401,6 +401,24 @@ def test_merge_shows_the_others_fields_before_the_pull(
     assert phone.client.status().acked_unseen == 1
 
 
+def test_merge_shows_what_others_made_of_an_edit_that_no_pull_has_shown(
+    server: Any, phone: Any
+) -> None:
+    """An older ack on top of it would have the person overwrite what they never saw."""
+    row_id = phone["work_orders"].create(ORDER)
+    phone.push()
+    server.edit("work_orders", row_id, title="Theirs")
+    phone["work_orders"].update(row_id, {"note": "Mine"})
+
+    phone.push()
+
+    row = phone["work_orders"].get(row_id)
+    assert (row.version, row.data["title"], row.data["note"]) == (3, "Theirs", "Mine")
+    phone["work_orders"].update(row_id, {"title": "Mine, knowing theirs"})
+    phone.sync()
+    assert server.live("work_orders")[row_id]["title"] == "Mine, knowing theirs"
+
+
 def test_scope_exit_ends_the_wait_for_an_echo(server: Any, phone: Any, row_id: str) -> None:
     """Whoever hands a work order on will never see it again."""
     phone["work_orders"].update(row_id, {"title": "Handed on"})
@@ -473,3 +491,67 @@ def forget_exits(server: Any) -> Any:
         return told if told["op"] == "upsert" else told | {"id": "another-row"}
 
     return mention
+
+
+def test_delete_of_a_row_that_a_pull_brought_under_its_create_is_sent(
+    server: Any, phone: Any
+) -> None:
+    """A store that was put back still has the create, which the server carried out long ago."""
+    server.create("work_orders", "w1", title="Mine")
+    phone["work_orders"].create({"title": "Mine"}, id="w1")
+    phone.pull()
+
+    phone["work_orders"].delete("w1")
+    assert phone["work_orders"].get("w1") is None
+    phone.sync()
+
+    assert server.live("work_orders") == phone.view("work_orders") == {}
+
+
+def test_delete_of_a_row_that_hid_what_others_wrote_is_asked_about(
+    server: Any, phone: Any
+) -> None:
+    """The create lay over it: whoever deletes has not seen what is deleted."""
+    server.create("work_orders", "w1", title="Theirs")
+    phone["work_orders"].create({"title": "Mine"}, id="w1")
+    phone.pull()
+
+    phone["work_orders"].delete("w1")
+    phone.sync()
+
+    assert server.live("work_orders")["w1"]["title"] == "Theirs"
+    assert [(issue.op, issue.outcome) for issue in phone.client.issues()] == [
+        ("delete", "conflict")
+    ]
+
+
+def test_delete_of_a_row_that_left_becomes_an_issue(server: Any, phone: Any, row_id: str) -> None:
+    """It still exists, for others: whoever wanted it gone is told."""
+    phone["work_orders"].delete(row_id)
+    server.hide("tess", "work_orders", row_id)
+
+    phone.pull()
+
+    assert [(issue.op, issue.code) for issue in phone.client.issues()] == [
+        ("delete", "scope_exit")
+    ]
+
+
+@pytest.mark.parametrize("vanish", ["hide", "delete"])
+def test_pull_takes_no_edit_out_of_its_group(
+    server: Any, phone: Any, row_id: str, vanish: str
+) -> None:
+    """The server refuses all of the group; without the edit it would take the rest."""
+    with phone.client.group("visit-17"):
+        phone["work_orders"].update(row_id, {"title": "Mine"})
+        if vanish == "hide":
+            server.hide("tess", "work_orders", row_id)
+        else:
+            server.delete("work_orders", row_id)
+        phone.sync()
+        other = phone["work_orders"].create({"title": "Of the same visit"})
+
+    phone.sync()
+
+    assert server.live("work_orders").keys() <= {row_id}
+    assert {issue.row_id for issue in phone.client.issues()} == {row_id, other}

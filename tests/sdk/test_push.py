@@ -237,6 +237,65 @@ def test_group_with_a_bad_row_becomes_issues_together(server: Any, phone: Any) -
     assert phone.client.issues() == []
 
 
+def test_later_edit_of_a_refused_row_takes_its_group_along(server: Any, phone: Any) -> None:
+    """The group is refused whole, by the server; the create is an issue of its own."""
+    bad = phone["work_orders"].create({"title": "BAD"})
+    others = []
+
+    def visit_once(path: str) -> None:
+        server.before_answer = lambda path: None
+        with phone.client.group("visit-17"):
+            phone["work_orders"].update(bad, {"note": "later"})
+            others.append(phone["work_orders"].create({"title": "Of the same visit"}))
+
+    server.before_answer = visit_once
+    phone.sync()
+
+    assert server.live("work_orders") == {}
+    found = [(issue.row_id, issue.outcome, issue.mine) for issue in phone.client.issues()]
+    assert found == [
+        (bad, "invalid", {"title": "BAD"}),
+        (bad, "not_found", {"note": "later"}),
+        (others[0], "not_applied", {"title": "Of the same visit"}),
+    ]
+
+
+def test_later_edit_of_a_row_whose_id_was_taken_overwrites_nobody(server: Any, phone: Any) -> None:
+    """It was made on the row of this phone, not on the one that the server has."""
+    server.create("work_orders", "w1", title="Theirs")
+    phone["work_orders"].create({"title": "Mine"}, id="w1")
+
+    def visit_once(path: str) -> None:
+        server.before_answer = lambda path: None
+        with phone.client.group("visit-17"):
+            phone["work_orders"].update("w1", {"title": "Mine, later"})
+
+    server.before_answer = visit_once
+    phone.sync()
+
+    assert server.live("work_orders")["w1"]["title"] == "Theirs"
+    assert [issue.outcome for issue in phone.client.issues()] == ["conflict", "conflict"]
+
+
+def test_delete_behind_a_create_whose_id_was_taken_is_asked_about(server: Any, phone: Any) -> None:
+    """The row that was to go is there, and is somebody else's."""
+    server.create("work_orders", "w1", title="Theirs")
+    phone["work_orders"].create({"title": "Mine"}, id="w1")
+    phone.pull()
+
+    def delete_once(path: str) -> None:
+        server.before_answer = lambda path: None
+        phone["work_orders"].delete("w1")
+
+    server.before_answer = delete_once
+    phone.sync()
+
+    assert "w1" in server.live("work_orders")
+    assert [(issue.op, issue.outcome) for issue in phone.client.issues()] == [
+        ("delete", "conflict")
+    ]
+
+
 @pytest.mark.parametrize("status", [409, 422])
 def test_report_in_a_problem_document_is_final(server: Any, phone: Any, status: int) -> None:
     """409 and 422 with results are answers, not failures."""

@@ -25,7 +25,9 @@ def check_trees(phone: Phone) -> None:
     connection = engine._store.connection
     overlaid = set(
         connection.execute(
-            "SELECT collection, row_id FROM outbox UNION SELECT collection, row_id FROM acked"
+            "SELECT collection, row_id FROM outbox UNION SELECT collection, row_id FROM acked AS a"
+            " WHERE NOT EXISTS (SELECT 1 FROM replica AS r WHERE (r.collection, r.row_id) ="
+            " (a.collection, a.row_id) AND r.version >= a.version)"
         )
     )
     lines = {

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import httpx2
 
-from fieldsync.testing import FakeServer, Row, State
+from fieldsync.testing import FakeServer, Row, State, problem
 
 Name = tuple[str, str]
 OFFICE = "office"
@@ -116,6 +116,12 @@ class WatchedServer(FakeServer):
         results = super().decide(device, user, key, mutations)
         self.note(user, key)
         return results
+
+    def _refuse(self, params: Mapping[str, str]) -> httpx2.Response | None:
+        """An old cursor is of another epoch before it is anything else."""
+        if "cursor" in params and self._read(params["cursor"])[0] != self.epoch:
+            return problem(410, "epoch_changed")
+        return super()._refuse(params)
 
     # what operators and dispatchers do
 

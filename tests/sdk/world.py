@@ -272,6 +272,7 @@ class World:
                 return issue.discard() if how == "discard" else self._keep(at, issue, "theirs")
             case "values":
                 keep = {"a": f"v{next(self.serial)}"}
+                self._give_up({mine[name] for name in keep if name in mine})
             case _:
                 keep = "mine"
         self._foresee(at, issue, keep if isinstance(keep, dict) else {}, theirs)

@@ -13,6 +13,7 @@ CLOCKS = {
     "a year behind": [timedelta(days=-365)],
     "fifty years behind": [timedelta(days=-18_000)],
     "sixty years ahead": [timedelta(days=22_000)],
+    "running backwards": [timedelta(days=-at) for at in range(60)],
     "jumping back": [timedelta(days=300), timedelta(days=-300)],
     "jumping at every look": [timedelta(days=n * (-1) ** n) for n in range(60)],
 }

@@ -19,6 +19,8 @@ from fieldsync.wire import Op
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+NO_VERSION = 0  # the base of an edit that was made on nothing the server has
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edit:

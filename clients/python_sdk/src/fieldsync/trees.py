@@ -45,7 +45,8 @@ SELECT EXISTS (SELECT 1 FROM local) OR EXISTS (SELECT 1 FROM outbox)
 """
 OVERLAYS = """
 SELECT 0 AS layer, seq, op, data, base_version, groups FROM acked
- WHERE collection = ?1 AND row_id = ?2
+ WHERE collection = ?1 AND row_id = ?2 AND version > coalesce(
+   (SELECT version FROM replica WHERE collection = ?1 AND row_id = ?2), 0)
 UNION ALL
 SELECT CASE WHEN batch IS NULL THEN 2 ELSE 1 END, seq, op, data, base_version, groups FROM outbox
  WHERE collection = ?1 AND row_id = ?2 AND batch IS NULL
@@ -54,6 +55,8 @@ SELECT CASE WHEN batch IS NULL THEN 2 ELSE 1 END, seq, op, data, base_version, g
  WHERE collection = ?1 AND row_id = ?2 AND batch IS NOT NULL
 ORDER BY 1, 2
 """  # the outbox twice: its indexes are partial
+# What a merge has answered is in the server tree, and so are the acks before it, or what others
+# have made of them since.
 
 
 def list_overlays(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fieldsync.children import holds
 from fieldsync.errors import AlreadySent, RowExists, RowNotFound, UnsendableValue
 from fieldsync.listeners import Cause
-from fieldsync.merge import Edit, changed_fields, coalesce, local_view, on_older_base
+from fieldsync.merge import NO_VERSION, Edit, changed_fields, coalesce, local_view, on_older_base
 from fieldsync.outbox import Entry
 from fieldsync.store import IssueRecord
 from fieldsync.wire import (
@@ -196,12 +196,15 @@ class Local:
     def _delete_of_what_is_there(self, created: Entry) -> Edit | None:
         """The delete of a row whose create waits, but which a pull has brought all the same.
 
-        A store that was put back or copied sends its creates again.
+        A store that was put back or copied sends its creates again. What else is there now than
+        was created lies hidden below the create: that delete must be asked about.
         """
         server = self.store.get_row(created.collection, created.row_id)
         if server is None:
             return None
-        return replace(created.edit, op=Op.DELETE, data={}, base_version=server.version)
+        is_hidden = changed_fields(server.data, created.edit.data)
+        base = NO_VERSION if is_hidden else server.version
+        return replace(created.edit, op=Op.DELETE, data={}, base_version=base)
 
     def _replace(self, pending: Entry, joined: Edit | None) -> None:
         if joined is None:

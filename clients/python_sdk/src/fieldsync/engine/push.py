@@ -22,7 +22,14 @@ from fieldsync.engine.report import QUIET, Meter
 from fieldsync.errors import FieldsyncError, ServerBug
 from fieldsync.listeners import Cause
 from fieldsync.machine import State
-from fieldsync.merge import Edit, can_overwrite_unseen, choose_batch, coalesce, local_view
+from fieldsync.merge import (
+    NO_VERSION,
+    Edit,
+    can_overwrite_unseen,
+    choose_batch,
+    coalesce,
+    local_view,
+)
 from fieldsync.outbox import Ack
 from fieldsync.pace import Pace, bound_pace, next_pace
 from fieldsync.store import ServerRow
@@ -57,7 +64,6 @@ PACKED_BYTES_MIN = 1400  # what fits one packet arrives no sooner when packed
 PACKED_BYTES_MAX = 4 * 1024 * 1024  # the protocol's limit, unless the server says otherwise
 GZIP_LEVEL, GZIP_WBITS = 6, 16 + zlib.MAX_WBITS  # the latter is zlib's way to say gzip
 TOO_LARGE_CODE = "body_too_large"
-NO_VERSION = 0  # a base that no row of the server has
 KEPT = "The server keeps it for a supervisor to decide."
 
 
@@ -267,15 +273,18 @@ class Push:
     def _take_along(self, refused: Edit, pending: Entry) -> Edit | None:
         """The refused create with the later edit in it, which has no chance without its row.
 
-        A later edit of a group goes on: only the server can refuse all of the group.
+        A later edit of a group goes on: only the server can refuse all of the group. A delete of
+        a row that is there all the same, made by others, is what is asked about.
         """
         joined = coalesce(refused, pending.edit)
-        if joined is None or not pending.edit.groups:
-            self._outbox.remove(pending)
-            return joined
         on_nothing = replace(pending.edit, base_version=NO_VERSION)
-        self._outbox.replace_edit(pending, on_nothing, revision=pending.revision)
-        return refused
+        if joined is None and self._store.get_row(*_name(pending)) is not None:
+            joined = on_nothing
+        if joined is not None and pending.edit.groups:
+            self._outbox.replace_edit(pending, on_nothing, revision=pending.revision)
+            return refused
+        self._outbox.remove(pending)
+        return joined
 
     def _shrink(self, batch: Batch, report: SyncReport) -> None:
         """Halve a batch that is too large; what cannot be parted becomes issues."""
