@@ -387,6 +387,25 @@ def test_edit_behind_an_unchanged_answer_does_not_overwrite_what_it_never_saw(
     assert server.live("work_orders")[row_id]["kind"] == "install"
 
 
+def test_edit_behind_an_unchanged_create_does_not_overwrite_what_it_never_saw(
+    server: Any, phone: Any
+) -> None:
+    """A store that was put back creates its row again, which others have edited since."""
+    server.create("work_orders", "w1", title="Mine")
+    server.edit("work_orders", "w1", note="theirs")
+    phone["work_orders"].create({"title": "Mine"}, id="w1")
+
+    def edit_once(path: str) -> None:
+        server.before_answer = lambda path: None
+        phone["work_orders"].update("w1", {"note": "mine"})
+
+    server.before_answer = edit_once
+    report = phone.sync()
+
+    assert dict(report.outcomes) == {"unchanged": 1, "conflict": 1}
+    assert server.live("work_orders")["w1"]["note"] == "theirs"
+
+
 def test_merge_shows_the_others_fields_before_the_pull(
     server: Any, phone: Any, row_id: str
 ) -> None:

@@ -19,6 +19,7 @@ from fieldsync.wire import Op
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+FIRST_VERSION = 1  # what the server makes of a create
 NO_VERSION = 0  # the base of an edit that was made on nothing the server has
 
 

@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 from fieldsync.children import holds
 from fieldsync.errors import AlreadySent, RowExists, RowNotFound, UnsendableValue
 from fieldsync.listeners import Cause
-from fieldsync.merge import NO_VERSION, Edit, changed_fields, coalesce, local_view, on_older_base
+from fieldsync.merge import (
+    FIRST_VERSION,
+    NO_VERSION,
+    Edit,
+    changed_fields,
+    coalesce,
+    local_view,
+    on_older_base,
+)
 from fieldsync.outbox import Entry
 from fieldsync.store import IssueRecord
 from fieldsync.wire import (
@@ -36,7 +44,6 @@ if TYPE_CHECKING:
     from fieldsync.store import Store
 
 NO_GROUPS: frozenset[str] = frozenset()
-FIRST_VERSION = 1  # what the server makes of a create
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

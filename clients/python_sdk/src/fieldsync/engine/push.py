@@ -23,6 +23,7 @@ from fieldsync.errors import FieldsyncError, ServerBug
 from fieldsync.listeners import Cause
 from fieldsync.machine import State
 from fieldsync.merge import (
+    FIRST_VERSION,
     NO_VERSION,
     Edit,
     can_overwrite_unseen,
@@ -320,13 +321,15 @@ def _basis(entry: Entry, result: Result, version: int, *, has_current: bool) -> 
     """The version that edits after this ack may claim to know: never one they have not seen.
 
     A merge shows the others' fields in `current`. An `unchanged` row may hold edits of others
-    that this device has not pulled, except where this device alone could have made it.
+    that this device has not pulled. What it created, maybe in a life that it has forgotten, was
+    the first version, whatever became of it.
     """
     match result.outcome:
         case Outcome.MERGED if not has_current:
             return entry.edit.base_version
-        case Outcome.UNCHANGED if entry.edit.op is not Op.CREATE:
-            return entry.edit.base_version
+        case Outcome.UNCHANGED:
+            known = entry.edit.base_version
+            return FIRST_VERSION if known is None else known
         case _:
             return version
 
