@@ -164,3 +164,26 @@ def test_quarantined_mutation_is_parked(server: Any, phone: Any) -> None:
     assert issue.detail == (
         "The server answered late_work. The server keeps it for a supervisor to decide."
     )
+
+
+def test_mine_does_not_take_a_create_that_waits_for_an_edit_of_the_row(
+    server: Any, phone: Any
+) -> None:
+    """What the create lies over, nobody here has seen: it must be asked about once more."""
+    server.create("work_orders", "w1", title="Theirs")
+    phone["work_orders"].create({"note": "Mine"}, id="w1")
+    phone.push()
+    (issue,) = phone.client.issues()
+    phone["work_orders"].create({"title": "Mine, too"}, id="w1")
+    phone.pull()
+
+    issue.resolve(keep="mine")
+    phone.sync()
+
+    assert server.live("work_orders")["w1"]["title"] == "Theirs"
+    (asked,) = phone.client.issues()
+    assert (asked.outcome, asked.theirs["title"]) == ("conflict", "Theirs")
+    asked.resolve(keep="mine")
+    phone.sync()
+    row = server.live("work_orders")["w1"]
+    assert (row["title"], row["note"]) == ("Mine, too", "Mine")

@@ -83,8 +83,10 @@ def coalesce(earlier: Edit, later: Edit) -> Edit | None:
 def on_older_base(edit: Edit, other: Edit) -> Edit:
     """`edit`, an update, on the older of both bases: it will be joined with `other`.
 
-    Better one conflict too many than an overwritten edit.
+    Better one conflict too many than an overwritten edit. A create was made on nothing.
     """
+    if edit.op is Op.UPDATE and other.op is Op.CREATE and other.base_version is None:
+        return replace(edit, base_version=NO_VERSION)
     if edit.op is not Op.UPDATE or other.base_version is None:
         return edit
     known = other.base_version if edit.base_version is None else edit.base_version
