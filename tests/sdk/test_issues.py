@@ -187,3 +187,22 @@ def test_mine_does_not_take_a_create_that_waits_for_an_edit_of_the_row(
     phone.sync()
     row = server.live("work_orders")["w1"]
     assert (row["title"], row["note"]) == ("Mine, too", "Mine")
+
+
+def test_create_that_is_retried_behind_another_hides_no_value_of_it(
+    server: Any, phone: Any
+) -> None:
+    """Both are refused, and both are shown."""
+    server.create("work_orders", "w1", title="Theirs")
+    phone["work_orders"].create({"title": "First"}, id="w1")
+    phone.push()
+    phone["work_orders"].create({"title": "Second"}, id="w1")
+
+    def retry_once(path: str) -> None:
+        server.before_answer = lambda path: None
+        phone.client.issues()[0].retry()
+
+    server.before_answer = retry_once
+    phone.sync()
+
+    assert [i.mine["title"] for i in phone.client.issues()] == ["Second", "First"]

@@ -275,8 +275,11 @@ class Push:
         """The refused create with the later edit in it, which has no chance without its row.
 
         A later edit of a group goes on: only the server can refuse all of the group. A delete of
-        a row that is there all the same, made by others, is what is asked about.
+        a row that is there all the same, made by others, is what is asked about. A create behind a
+        create is an issue that somebody retried: it is older, and stands for itself.
         """
+        if pending.edit.op is Op.CREATE:
+            return refused
         joined = coalesce(refused, pending.edit)
         on_nothing = replace(pending.edit, base_version=NO_VERSION)
         if joined is None and self._store.get_row(*_name(pending)) is not None:
