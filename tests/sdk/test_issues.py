@@ -206,3 +206,24 @@ def test_create_that_is_retried_behind_another_hides_no_value_of_it(
     phone.sync()
 
     assert [i.mine["title"] for i in phone.client.issues()] == ["Second", "First"]
+
+
+def test_values_chosen_for_a_row_prevent_a_delete_that_waits(
+    server: Any, phone: Any, second: Any
+) -> None:
+    """What a person decides last is what is done."""
+    phone["inspections"].create({"result": "ok"}, id="i1")
+    phone.sync()
+    second.sync()
+    second["inspections"].update("i1", {"result": "leaks"})
+    second.sync()
+    phone["inspections"].update("i1", {"result": "fine"})
+    phone.sync()
+    (issue,) = phone.client.issues()
+    phone["inspections"].delete("i1")
+
+    issue.resolve(keep={"result": "leaks a little"})
+    phone.sync()
+
+    assert server.live("inspections")["i1"]["result"] == "leaks a little"
+    assert phone.client.issues() == []

@@ -261,7 +261,7 @@ class World:
         theirs = issue.theirs or {}
         mine = {name: canon(value) for name, value in issue.mine.items()}
         self._break_visits(set(mine.values()))
-        if issue.op == "delete":
+        if issue.op == "delete" or how == "values":
             self._forget_deletes(at, (issue.collection, issue.row_id))
         keep: Keep | dict[str, Any]
         match how:

@@ -59,7 +59,9 @@ class Issues:
             if keep != "mine":
                 values = normal_fields(issue.collection, issue.row_id, keep)
             elif issue.code == EDITED_HERE_TOO:
-                values = self._choose_over_pending(issue)
+                values = issue.mine  # chosen against the very edit that waits here
+            if values:
+                self._prevent_delete(issue)
             mine = {**issue.mine, **values}
             version = self._current_version(issue)
             if issue.op == Op.CREATE and version is None:
@@ -79,12 +81,11 @@ class Issues:
                 self._local.enqueue(issue.collection, issue.row_id, chosen, base=issue.base)
             return issue.row_id
 
-    def _choose_over_pending(self, issue: IssueRecord) -> dict[str, Any]:
-        """The values of `issue`, which were chosen against the very edit that waits here."""
+    def _prevent_delete(self, issue: IssueRecord) -> None:
+        """A row that is given values now is not to be deleted, whatever was meant before."""
         pending = self._local.outbox.get_pending(issue.collection, issue.row_id)
         if pending is not None and pending.edit.op is Op.DELETE:
             self._local.outbox.remove(pending)
-        return issue.mine
 
     def retry(self, issue_id: int) -> None:
         """Queue the refused mutation again as it was. Raises: IssueClosed."""
