@@ -300,6 +300,7 @@ class World:
         if issue.op == "delete" and not chosen:
             name = (issue.collection, issue.row_id)
             self.deleted.append(Deleted(phone=at, name=name, view=theirs, must_be=True))
+            self.deleted.append(Deleted(phone=at, name=name, view=view, must_be=False))
 
     def _forget_deletes(self, at: int, *names: Name) -> None:
         """These deletes need not come true any more; none of the phone's, when none is named."""
