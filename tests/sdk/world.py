@@ -87,6 +87,7 @@ class World:
         self.written: list[Written] = []
         self.authors: dict[str, str] = {}  # value -> user
         self.seen: dict[str, set[str]] = {}  # value -> what its writer saw in its place
+        self.chosen: set[str] = set()  # values that a person wanted once more
         self.deleted: list[Deleted] = []
         self.visits: list[Visit] = []
         self._begin()
@@ -296,6 +297,7 @@ class World:
             known = [each[field_name] for each in sides if field_name in each]
             self.seen.setdefault(text, set()).update(canon(each) for each in known)
             self.seen[text].discard(text)
+            self.chosen.add(text)
             self.authors.setdefault(text, self.phones[at].user)
         if issue.op == "delete" and not chosen:
             name = (issue.collection, issue.row_id)
