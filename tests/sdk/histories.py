@@ -16,8 +16,9 @@ from typing import Any
 
 import invariants
 from hypothesis import strategies as st
+from office import COLLECTIONS, ROWS
 from watched import Late
-from world import COLLECTIONS, FIELDS, PHONES, ROWS, World
+from world import FIELDS, PHONES, World
 
 from fieldsync.testing import Cut, Fault
 

@@ -21,7 +21,8 @@ from watched import OFFICE, canon
 
 if TYPE_CHECKING:
     from mortal import MortalPhone
-    from world import Visit, World, Written
+    from records import Visit, Written
+    from world import World
 
 STATUSES = frozenset({200, 304, 401, 410, 413})  # what a server in order says to an SDK in order
 ALL = 1_000  # rows; a history has a few

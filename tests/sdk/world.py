@@ -13,14 +13,16 @@ import random
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import invariants
 from mortal import MortalPhone
-from watched import OFFICE, Name, WatchedServer, canon
+from office import COLLECTIONS, ROWS, Office
+from records import Clash, Deleted, Meanwhile, Op, Visit, Written
+from watched import OFFICE, Name, canon
 
 import fieldsync
 from fieldsync.engine.issues import Keep
@@ -28,62 +30,21 @@ from fieldsync.testing import Fault
 
 PHONES = 3
 CLONES_MAX = 1
-COLLECTIONS = ("work_orders", "inspections")
 FIELDS = ("a", "b", "tasks")  # the last one is a list
-ROWS = 4
 QUIET_ROUNDS_MAX = 12
 HEALED_S_MAX = 60.0
-Op = tuple[str, int, str]  # what is done to which row of which collection
-# A field edited before, if any; what the office does; during which request what is edited.
-Clash = tuple[str, str, str, tuple[str, str]]
-Meanwhile = tuple[str, str, int, str, str]  # the request's path, and an edit
 GIVEN_UP = (fieldsync.Unreachable, fieldsync.AuthRequired)  # what a sync may end in
 DEAD = (*GIVEN_UP, sqlite3.OperationalError)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
-    """A value that somebody wrote into a field, and must find again."""
-
-    phone: int
-    user: str
-    name: Name
-    field: str
-    value: str  # canonical
-
-    @property
-    def place(self) -> tuple[int, str, Name, str]:
-        """Where it was written, and by whom: a later value in the same place counts instead."""
-        return self.phone, self.user, self.name, self.field
-
-
-@dataclass(slots=True, kw_only=True)
-class Visit:
-    """What was written as one group, and counts as such: (row, value)."""
-
-    members: list[tuple[Name, str]] = field(default_factory=list)
-    is_whole: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deleted:
-    """A row that somebody deleted, as they saw it. `must_be`: it must come true."""
-
-    phone: int
-    name: Name
-    view: dict[str, Any]
-    must_be: bool
-
-
-class World:
+class World(Office):
     """Phones of one user, their server, and every value that anybody ever wrote."""
 
     def __init__(self, folder: Path) -> None:
-        self.server = WatchedServer()
+        super().__init__()
         self.phones = [self._make_phone(folder / f"{at}.db", seed=at) for at in range(PHONES)]
         for phone in self.phones:
             phone.login()
-        self.serial = itertools.count()
         self.written: list[Written] = []
         self.authors: dict[str, str] = {}  # value -> user
         self.seen: dict[str, set[str]] = {}  # value -> what its writer saw in its place
@@ -416,20 +377,7 @@ class World:
         clone.user = phone.user
         self.phones.append(clone)
 
-    # the server and the office
-
-    def limits(self, rows_max: int, bytes_max: int, can_stream: bool) -> None:
-        """The server takes smaller pushes from now on, or larger ones; and streams, or does not."""
-        self.server.rows_max, self.server.bytes_max = rows_max, bytes_max
-        self.server.can_stream = can_stream
-
-    def arrive(self) -> None:
-        """Requests that were late arrive."""
-        self.server.deliver_late()
-
-    def make_backup(self) -> None:
-        """The server makes a backup."""
-        self.backup = self.server.backup()
+    # the server
 
     def restore(self) -> None:
         """The server goes back to its backup; what a phone had already pulled cannot come back."""
@@ -438,32 +386,6 @@ class World:
         safe = waiting | self.server.reached()
         self.written = [each for each in self.written if each.value in safe]
         self.visits.clear()
-
-    def prune(self) -> None:
-        """Tombstones are forgotten: older cursors are refused."""
-        self.server.prune()
-
-    def gone(self, code: str) -> None:
-        """The next pull is told that its cursor is no good."""
-        self.server.gone_code = code
-
-    def office(self, what: str, row: int, collection: str) -> None:
-        """Somebody at a desk edits, deletes or reassigns a row."""
-        row_id = f"{collection}-{row % ROWS}"
-        if row_id not in self.server.live(collection):
-            return
-        match what:
-            case "delete":
-                self.server.delete(collection, row_id)
-            case "edit":
-                self.server.edit(collection, row_id, office=f"o{next(self.serial)}")
-            case "take over":  # a field that phones write, too
-                self.server.edit(collection, row_id, a=f"o{next(self.serial)}")
-            case "hide":
-                self.server.hide("tess", collection, row_id)
-            case _:
-                self.server.show("tess", collection, row_id)
-        self.server.note(OFFICE)
 
     # the end
 
