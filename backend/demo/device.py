@@ -2,6 +2,8 @@
 
     first sync -> offline: visits (new work orders with tasks, notes, parts) and edits -> reconnect
 
+Nobody attends it: the client syncs by itself until it gets through, however bad the link is.
+
 The ledger counts the mutations that the server must answer for: all local edits of one row before
 it is sent are one mutation.
 """
@@ -23,7 +25,7 @@ PASSWORD = "fieldsync"  # noqa: S105  # of the demo's users
 RETRY = fieldsync.RetryPolicy(attempts_max=8, wait_s_max=30, backoff_first_s=0.05, backoff_s_max=1)
 PUSH_ROWS_MAX = 100  # small batches: more chances for the link to break
 TIMEOUT_S = 10.0  # the demo's black holes are short
-SYNCS_MAX = 60  # a device that has not got through by then never will
+TRIES_MAX = 60  # a device that has not got through by then never will
 PART_SHARE, NOTE_SHARE = 0.3, 0.6  # of new work orders
 SHARED_SHARE = 0.12  # of edits: rows that other devices edit too
 ILLEGAL_SHARE = 0.02  # of edits: refused on purpose
@@ -79,7 +81,13 @@ class Device:
 
     def begin(self) -> None:
         """Log in and do the first sync."""
-        self._insist(lambda: self.client.login(self.username, PASSWORD))
+        for tries_left in reversed(range(TRIES_MAX)):
+            try:
+                self.client.login(self.username, PASSWORD)
+                break
+            except fieldsync.Unreachable:
+                if not tries_left:
+                    raise
         self.sync()
 
     def work(self, visits: Sequence[int], shared: Sequence[str]) -> None:
@@ -103,12 +111,26 @@ class Device:
                 self._edit_one(own, shared, touched)
 
     def sync(self) -> None:
-        """Sync until it works; what a sync that gave up had done counts too.
+        """Let the client sync by itself until it gets through; what it did on the way counts too.
 
         Raises:
-            fieldsync.Unreachable: it never did.
+            fieldsync.FieldsyncError: it never did.
         """
-        self._insist(self._sync_once)
+        failures = 0
+
+        def told(report: fieldsync.SyncReport, error: fieldsync.FieldsyncError | None) -> None:
+            nonlocal failures
+            self.ledger.take(report)
+            if error is None:
+                self.client.stop()
+                return
+            failures += 1
+            if failures == TRIES_MAX or not isinstance(error, fieldsync.TransportFailure):
+                raise error
+
+        began = time.monotonic()
+        self.client.run_forever(told)
+        self.ledger.sync_s.append(time.monotonic() - began)
 
     def resolve_conflicts(self) -> None:
         """Look at the issues: where both edited the same field, keep mine; the rest stays open."""
@@ -117,27 +139,6 @@ class Device:
                 issue.resolve(keep="mine")
                 self.ledger.made += 1
                 self.ledger.resolved += 1
-
-    def _sync_once(self) -> None:
-        began = time.monotonic()
-        try:
-            self.ledger.take(self.client.sync())
-        except fieldsync.FieldsyncError as error:
-            if isinstance(error.report, fieldsync.SyncReport):
-                self.ledger.take(error.report)
-            raise
-        finally:
-            self.ledger.sync_s.append(time.monotonic() - began)
-
-    def _insist(self, step: Any) -> None:
-        for attempt in range(SYNCS_MAX):
-            try:
-                step()
-            except fieldsync.Unreachable:
-                if attempt == SYNCS_MAX - 1:
-                    raise
-            else:
-                return
 
     def _record_job(self, site: str) -> None:
         """Write down one job: the work order with its tasks, a note, a part."""

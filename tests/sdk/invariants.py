@@ -43,7 +43,7 @@ def values_waiting(phone: MortalPhone) -> set[str]:
     """
     store = phone.client._engine._store
     acked = " UNION ALL SELECT data FROM acked" if store.get_meta("cursor") else ""
-    texts = store.connection.execute(f"SELECT data FROM outbox{acked}").fetchall()
+    texts = store.writer.execute(f"SELECT data FROM outbox{acked}")
     values = {canon(value) for (text,) in texts for value in json.loads(text).values()}
     return values | values_in_issues(phone)
 

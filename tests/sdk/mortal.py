@@ -81,7 +81,7 @@ class MortalPhone(Phone):
             left.append(self.copy_store())
             return True
 
-        connection = self.client._engine._store.connection
+        connection = self.client._engine._store.writer._connection
         connection.set_progress_handler(is_over, INSTRUCTIONS)
         try:
             yield

@@ -62,8 +62,8 @@ def bug(name: str, *, found_by: str, **shares: int) -> Callable[[Plant], Plant]:
 
 
 def _forget_batches(outbox: Outbox) -> None:
-    outbox._connection.execute("DELETE FROM outbox WHERE batch IS NOT NULL")
-    outbox._connection.execute("DELETE FROM batch")
+    outbox._writer.execute("DELETE FROM outbox WHERE batch IS NOT NULL")
+    outbox._writer.execute("DELETE FROM batch")
 
 
 # the outbox
@@ -87,7 +87,7 @@ def _(patch: Patch) -> None:
 @bug("an ack covers the row, not the revision that was sent", found_by=PHONES)
 def _(patch: Patch) -> None:
     def remove(self: Outbox, entry: Any) -> None:
-        self._connection.execute(
+        self._writer.execute(
             "DELETE FROM outbox WHERE collection = ? AND row_id = ?",
             (entry.collection, entry.row_id),
         )
@@ -103,7 +103,7 @@ def _(patch: Patch) -> None:
         return get_pending(self, collection, row_id) or self.get_sent(collection, row_id)
 
     def replace_edit(self: Outbox, entry: Any, edit: Any, *, revision: int) -> None:
-        self._connection.execute(
+        self._writer.execute(
             "UPDATE outbox SET op = ?, data = ? WHERE seq = ?",
             (edit.op, json.dumps(dict(edit.data)), entry.seq),
         )
@@ -174,7 +174,7 @@ def _(patch: Patch) -> None:
     @contextmanager
     def transaction(self: Store, by: Any = None) -> Any:
         yield
-        refresh(self.connection, dict(self._touched))
+        refresh(self.writer, dict(self._touched))
         afterwards, self._afterwards = self._afterwards, {}
         for work in afterwards:
             work()
@@ -218,11 +218,11 @@ def _(patch: Patch) -> None:
     put_batch = Outbox._put_batch
 
     def count(self: Outbox, seqs: Any, *, key: str, body: bytes, place: float) -> None:
-        (last,) = self._connection.execute(
+        last = self._writer.value(
             "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'batch'"
-        ).fetchone()
-        install_id = self._connection.execute("SELECT value FROM meta WHERE key = 'install_id'")
-        put_batch(self, seqs, key=f"{install_id.fetchone()[0]}-{last}", body=body, place=place)
+        )
+        install_id = self._writer.value("SELECT value FROM meta WHERE key = 'install_id'")
+        put_batch(self, seqs, key=f"{install_id}-{last}", body=body, place=place)
 
     patch.setattr(Outbox, "_put_batch", count)
 
@@ -343,8 +343,8 @@ def _(patch: Patch) -> None:
             return (yield from refresh(self, stale))
         except AuthRequired:
             with self._store.transaction():
-                self._store.connection.execute("DELETE FROM outbox")
-                self._store.connection.execute("DELETE FROM batch")
+                self._store.writer.execute("DELETE FROM outbox")
+                self._store.writer.execute("DELETE FROM batch")
             raise
 
     patch.setattr(Session, "_refresh", clear)

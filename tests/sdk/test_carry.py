@@ -265,7 +265,7 @@ def test_store_from_a_backup_takes_the_rest_of_its_own_work(
     phone["work_orders"].create(ORDER, id="w1")
     lose_answers(server, phone)
     old = new_phone(None)
-    phone.client._engine._store.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    phone.client._engine._store.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     old.client.close()
     shutil.copy(phone.path, old.path)
     old.client = old._start()

@@ -49,7 +49,7 @@ def ids(server: FakeServer, phone: Phone) -> list[str]:
 
 def spoil(phone: Phone, sql: str, *values: object) -> None:
     """Change the replica past the engine."""
-    phone.client._engine._store.connection.execute(sql, values)
+    phone.client._engine._store.writer.execute(sql, values)
 
 
 def paths(server: FakeServer) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 from histories import MEMORY
 from phone import Phone
 
+from fieldsync.connections import Writer
 from fieldsync.testing import FakeServer
 
 STATEMENTS_MAX = 400  # of one sync of three rows
@@ -20,33 +20,33 @@ class Died(BaseException):
     """No code may catch this, as none runs after a kill."""
 
 
-class DyingConnection:
-    """A connection that stops for good before its `last` statement."""
+class DyingWriter:
+    """A writer that stops for good before its `last` statement."""
 
-    def __init__(self, connection: sqlite3.Connection, last: int) -> None:
-        self._connection = connection
+    def __init__(self, writer: Writer, last: int) -> None:
+        self._writer = writer
         self._left = last
 
     def __getattr__(self, name: str) -> Any:
-        if name in {"execute", "executemany"}:
+        if name in {"execute", "first", "value", "insert", "executemany"}:
             if self._left == 0:
                 raise Died
             self._left -= 1
-        return getattr(self._connection, name)
+        return getattr(self._writer, name)
 
 
 def sync_until_death(phone: Phone, last: int) -> bool:
     """Sync; whether it died on the way."""
     engine = phone.client._engine
-    real = engine._store.connection
-    dying: Any = DyingConnection(real, last)
-    engine._store.connection = engine._outbox._connection = dying
+    real = engine._store.writer
+    dying: Any = DyingWriter(real, last)
+    engine._store.writer = engine._outbox._writer = dying
     try:
         phone.sync()
     except Died:
         return True
     finally:
-        engine._store.connection = engine._outbox._connection = real
+        engine._store.writer = engine._outbox._writer = real
     return False
 
 

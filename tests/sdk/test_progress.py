@@ -71,7 +71,7 @@ def test_repair_tells_of_its_buckets(server: FakeServer, phone: Phone) -> None:
     for _ in range(3):
         phone["work_orders"].create({"title": "x"})
     phone.sync()
-    phone.client._engine._store.connection.execute("UPDATE replica SET data = '{}'")
+    phone.client._engine._store.writer.execute("UPDATE replica SET data = '{}'")
     told: list[Any] = []
 
     phone.client.verify(progress=told.append)

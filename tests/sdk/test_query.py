@@ -108,13 +108,13 @@ def fill(client: fieldsync.Client, drawn: list[tuple[Any, Any]]) -> dict[str, tu
     for row_id, pair in by_id.items():
         notes.create(fields(pair), id=row_id)
     with store.transaction():  # as if pushed and pulled
-        moved = store.connection.execute(
+        moved = store.writer.execute(
             "SELECT collection, row_id, data FROM outbox WHERE row_id % 2"
-        ).fetchall()
+        )
         for collection, row_id, text in moved:
-            store.connection.execute("DELETE FROM outbox WHERE row_id = ?", (row_id,))
+            store.writer.execute("DELETE FROM outbox WHERE row_id = ?", (row_id,))
             store.touch(collection, row_id)
-            store.connection.execute(
+            store.writer.execute(
                 "INSERT INTO replica VALUES (?, ?, 1, ?, 1)", (collection, row_id, text)
             )
     return by_id
@@ -338,11 +338,11 @@ def test_index_is_of_one_collection_and_made_once(phone: Any) -> None:
     phone["work_orders"].index("status")
     sql, values = Query(collection="notes", where={"status": "open"}).select()
 
-    plan = store.connection.execute(f"EXPLAIN QUERY PLAN {sql}", values).fetchall()
+    plan = store.writer.execute(f"EXPLAIN QUERY PLAN {sql}", values)
 
     assert not any("INDEX rows" in row[-1] for row in plan)
-    names = store.connection.execute("SELECT name FROM sqlite_master WHERE name LIKE 'rows %'")
-    assert names.fetchall() == [("rows work_orders status",)]
+    names = store.writer.execute("SELECT name FROM sqlite_master WHERE name LIKE 'rows %'")
+    assert names == [("rows work_orders status",)]
 
 
 # one by one
@@ -353,7 +353,7 @@ def test_iterating_does_not_hold_all_rows(client: fieldsync.Client) -> None:
     store = client._engine._store
     with store.transaction():
         store.forget_everything()
-        store.connection.executemany(
+        store.writer.executemany(
             "INSERT INTO replica VALUES ('notes', ?, 1, ?, 1)",
             ((f"{at:05}", '{"text": "%s"}' % ("x" * 500)) for at in range(4_000)),
         )

@@ -136,12 +136,12 @@ def test_store_is_readable_by_its_owner_only(phone: Any) -> None:
 
 def test_store_of_a_newer_sdk_is_left_alone(phone: Any, server: Any) -> None:
     """An old app must not guess at a new schema."""
-    phone.client._engine._store.connection.execute("PRAGMA user_version = 99")
+    phone.client._engine._store.writer.execute("PRAGMA user_version = 99")
 
     with pytest.raises(fieldsync.UpgradeRequired):
         phone.restart()
 
-    phone.client._engine._store.connection.close()
+    phone.client._engine._store.writer.close()
 
 
 @pytest.mark.parametrize(

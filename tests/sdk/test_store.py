@@ -417,7 +417,7 @@ def test_reading_goes_on_while_a_page_is_written(phone: Any) -> None:
     store = phone.client._engine._store
 
     with store.transaction():
-        store.connection.execute("UPDATE local SET data = '{}'")
+        store.writer.execute("UPDATE local SET data = '{}'")
         from concurrent.futures import ThreadPoolExecutor
 
         with ThreadPoolExecutor(1) as worker:
@@ -442,7 +442,7 @@ def flushed(phone: Any) -> list[str | None]:
     found = []
     for by in (None, *fieldsync.Cause):
         with store.transaction(by):
-            (level,) = store.connection.execute("PRAGMA synchronous").fetchone()
+            level = store.writer.value("PRAGMA synchronous")
             found += [by] if level == FULL else []
     return found
 
@@ -450,7 +450,7 @@ def flushed(phone: Any) -> list[str | None]:
 def test_each_step_is_flushed_as_it_must_be(server: Any, phone: Any) -> None:
     """Edits, batches and tokens at once; what the server says need not be."""
     levels: list[tuple[str, int]] = []
-    connection = phone.client._engine._store.connection
+    connection = phone.client._engine._store.writer._connection
 
     def note(statement: str) -> None:
         if statement.startswith("PRAGMA synchronous = "):

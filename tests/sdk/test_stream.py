@@ -408,7 +408,7 @@ def test_poll_with_nothing_new_is_a_304_that_changes_nothing(
     phone.sync()  # the first page after the stream brings the tag
     server.requests.clear()
     store = phone.client._engine._store
-    before = store.connection.total_changes
+    before = store.writer._connection.total_changes
 
     for _ in range(3):
         assert phone.sync().pulled == 0
@@ -419,7 +419,7 @@ def test_poll_with_nothing_new_is_a_304_that_changes_nothing(
     ]
     assert polls[0][1]["if-none-match"].startswith('W/"')
     assert polls == [polls[0]] * 3
-    assert store.connection.total_changes == before
+    assert store.writer._connection.total_changes == before
 
 
 def test_tag_goes_with_its_cursor(

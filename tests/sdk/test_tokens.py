@@ -44,7 +44,7 @@ def vault() -> Vault:
 
 
 def meta(phone: Any) -> dict[str, str]:
-    return dict(phone.client._engine._store.connection.execute("SELECT * FROM meta").fetchall())
+    return dict(phone.client._engine._store.writer.execute("SELECT * FROM meta"))
 
 
 def test_tokens_kept_elsewhere_are_not_in_the_store(new_phone: Any, vault: Vault) -> None:

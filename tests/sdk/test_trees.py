@@ -22,9 +22,9 @@ from fieldsync.wire import Op, parse_object
 def check_trees(phone: Phone) -> None:
     """Every row with an edit has its line, as the merge makes it, and no other row has one."""
     engine = phone.client._engine
-    connection = engine._store.connection
+    writer = engine._store.writer
     overlaid = set(
-        connection.execute(
+        writer.execute(
             "SELECT collection, row_id FROM outbox UNION SELECT collection, row_id FROM acked AS a"
             " WHERE NOT EXISTS (SELECT 1 FROM replica AS r WHERE (r.collection, r.row_id) ="
             " (a.collection, a.row_id) AND r.version >= a.version)"
@@ -32,9 +32,7 @@ def check_trees(phone: Phone) -> None:
     )
     lines = {
         (collection, row_id): (version, text, is_pending)
-        for collection, row_id, version, text, is_pending in connection.execute(
-            "SELECT * FROM local"
-        )
+        for collection, row_id, version, text, is_pending in writer.execute("SELECT * FROM local")
     }
     assert lines.keys() == overlaid
     for name, (version, text, is_pending) in lines.items():

@@ -40,15 +40,12 @@ class Kiosk:
 
     def run(self, scans: Iterable[str]) -> int:
         """Record scans and sync until a signal comes; the exit status."""
-        try:
-            if self._client.status().username is None:
-                self._log_in()
-            self._client.on_change(self._hear)
-            threading.Thread(target=self._read, args=(scans,), daemon=True).start()
-            self._client.run_forever(self._told)
-        except KeyboardInterrupt:
-            log.info("stopped with %d rows unsent", self._client.status().unsent)
-            return STOPPED
+        if self._client.status().username is None:
+            self._log_in()
+        self._client.on_change(self._hear)
+        threading.Thread(target=self._read, args=(scans,), daemon=True).start()
+        self._client.run_forever(self._told)
+        log.info("stopped with %d rows unsent", self._client.status().unsent)
         return STOPPED
 
     def _log_in(self) -> None:
@@ -111,14 +108,13 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line a request is too much
-    # So that TERM ends it as Ctrl-C does. Whatever it interrupts can be interrupted.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-
     password = os.environ.get("FIELDSYNC_PASSWORD", "")
     try:
         with fieldsync.Client(
             options.url, store=options.store, platform="kiosk", retry=FEW_TRIES
         ) as client:
+            for signum in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(signum, lambda _signum, _frame: client.stop())
             return Kiosk(client, options.user, password).run(sys.stdin)
     except fieldsync.FieldsyncError as error:
         log.warning("ended: %s", error)

@@ -11,6 +11,7 @@ Nothing here knows a rule of sync: it all goes to the engine, and its steps to a
 from __future__ import annotations
 
 import random
+import sqlite3
 import threading
 import time
 from contextlib import contextmanager
@@ -224,11 +225,17 @@ class _Base:
         )
 
     def sync_soon(self) -> None:
-        """Have `run_forever` sync now, also where it waits for a link or a login."""
+        """Have `run_forever` sync now, also where it waits for a link or a login.
+
+        From any thread, and from a signal handler.
+        """
         self._engine.bell.ring(Event.ASKED)
 
     def stop(self) -> None:
-        """End `run_forever`, from any thread; a request under way comes to its end first."""
+        """End `run_forever`: what waits at once, a request under way with its answer.
+
+        From any thread, and from a signal handler. When none runs, the next one ends at once.
+        """
         self._engine.bell.ring(Event.STOP)
 
 
@@ -278,23 +285,34 @@ class Client(_Base):
         `told` hears how each round ended: its report, and the error that it ended in, if it did.
         """
         ear = threading.Thread(
-            target=drive,
-            args=(self._engine.listen(), self._outside),
+            target=self._drive_until_closed,
+            args=(self._engine.listen(),),
             name="fieldsync-listener",
             daemon=True,
         )
         ear.start()
         try:
-            drive(self._living(told, progress), self._outside)
+            self._drive_until_closed(self._living(told, progress))
         finally:
             self.stop()
             self._transport.shut_streams()
             ear.join(LISTENER_END_S)
             self._engine.bell.forget_stop()
 
+    def _drive_until_closed(self, steps: Steps[None]) -> None:
+        try:
+            drive(steps, self._outside)
+        except sqlite3.ProgrammingError:
+            if not self._engine.is_closed:
+                raise
+
     def close(self) -> None:
-        """Close the store. Nothing is lost: all work is on the disk already."""
+        """Close the store, and end `run_forever`. All work is on the disk already.
+
+        Any other call under way, or made later, raises sqlite3.ProgrammingError.
+        """
         self._engine.close()
+        self._transport.shut_streams()
         self._transport.close()
 
     def __enter__(self) -> Self:

@@ -1,6 +1,6 @@
 """Connections: how a store reaches its file: one connection that writes, and some that read.
 
-    writer    one, behind the store's lock
+    writer    one, with a lock: whoever is in a transaction, or at a statement, is alone on it
     readers   as many as read at a time, lent and given back; each sees the last commit, and waits
               for no writer (WAL)
 
@@ -13,10 +13,10 @@ import os
 import sqlite3
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     Connect = Callable[[str], sqlite3.Connection]
 
@@ -35,11 +35,6 @@ def create_file(path: str) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
 
 
-def open_writer(connect: Connect, path: str) -> sqlite3.Connection:
-    """The connection that changes the file. Transactions are begun by hand."""
-    return _open(connect, path, "journal_mode = WAL", "foreign_keys = ON")
-
-
 def _open(connect: Connect, path: str, *pragmas: str) -> sqlite3.Connection:
     connection = connect(path)
     try:
@@ -50,6 +45,60 @@ def _open(connect: Connect, path: str, *pragmas: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+class Writer:
+    """The connection that changes the file; transactions are begun by hand. Shared by threads.
+
+    SQLite crashes the process when a connection is closed in the middle of a statement, and a
+    statement outside of a transaction sees what another thread has not committed: so nothing is
+    done on it but under `lock`, and rows are all read before that is let go of.
+    """
+
+    def __init__(self, connect: Connect, path: str) -> None:
+        self._connection = _open(connect, path, "journal_mode = WAL", "foreign_keys = ON")
+        self.lock = threading.RLock()
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Do one statement; its rows."""
+        with self.lock:
+            return self._connection.execute(sql, values).fetchall()
+
+    def first(self, sql: str, values: Sequence[Any] = ()) -> tuple[Any, ...] | None:
+        """The first row, if there is one."""
+        rows = self.execute(sql, values)
+        return rows[0] if rows else None
+
+    def value(self, sql: str, values: Sequence[Any] = ()) -> Any:
+        """What stands in the first row, of a statement that always has one."""
+        return self.execute(sql, values)[0][0]
+
+    def insert(self, sql: str, values: Sequence[Any] = ()) -> int:
+        """Add one row; its number."""
+        with self.lock:
+            return self._connection.execute(sql, values).lastrowid or 0
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Do a statement for each of `rows`."""
+        with self.lock:
+            self._connection.executemany(sql, rows)
+
+    def roll_back(self) -> None:
+        """Undo the transaction under way, unless SQLite has done so."""
+        with self.lock:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+
+    @contextmanager
+    def lend(self) -> Iterator[sqlite3.Connection]:
+        """The connection itself, for one reader."""
+        with self.lock:
+            yield self._connection
+
+    def close(self) -> None:
+        """Wait for whoever is at it, and close it."""
+        with self.lock:
+            self._connection.close()
 
 
 class Readers:

@@ -20,8 +20,9 @@ from fieldsync.trees import list_overlays, parse_edit
 from fieldsync.wire import Mutation, Op, parse_push_body, render_json, render_push
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Sequence
+
+    from fieldsync.connections import Writer
 
 MUTATION_BYTES = 250  # around its data, at most: names, ids, a group
 VERSION_MAX = 2**63 - 1  # SQLite's largest integer
@@ -70,8 +71,8 @@ class Ack:
 class Outbox:
     """The three tables of unsent, sent and acked work."""
 
-    def __init__(self, connection: sqlite3.Connection, touch: Callable[[str, str], None]) -> None:
-        self._connection = connection
+    def __init__(self, writer: Writer, touch: Callable[[str, str], None]) -> None:
+        self._writer = writer
         self._touch = touch  # says which rows are not as they were
 
     # pending and sent entries
@@ -85,17 +86,17 @@ class Outbox:
         return self._get("batch IS NOT NULL", collection, row_id)
 
     def _get(self, where: str, collection: str, row_id: str) -> Entry | None:
-        found = self._connection.execute(
+        found = self._writer.first(
             f"SELECT {ENTRY} FROM outbox WHERE collection = ? AND row_id = ? AND {where}",  # noqa: S608  # constants
             (collection, row_id),
-        ).fetchone()
+        )
         return None if found is None else _entry(found)
 
     def add(self, entry: Entry) -> int:
         """Queue `entry` behind all others; returns its `seq`."""
         edit = entry.edit
         self._touch(entry.collection, entry.row_id)
-        added = self._connection.execute(
+        return self._writer.insert(
             "INSERT INTO outbox (collection, row_id, revision, op, data, base_version, base,"
             " groups, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
@@ -103,12 +104,11 @@ class Outbox:
                 *(edit.base_version, entry.base, _groups(edit), entry.created_at),
             ),
         )
-        return int(added.lastrowid or 0)
 
     def replace_edit(self, entry: Entry, edit: Edit, *, revision: int) -> None:
         """Give a pending entry another content, at its place in the queue."""
         self._touch(entry.collection, entry.row_id)
-        self._connection.execute(
+        self._writer.execute(
             "UPDATE outbox SET op = ?, data = ?, base_version = ?, groups = ?, revision = ?"
             " WHERE seq = ? AND batch IS NULL",
             (
@@ -120,13 +120,13 @@ class Outbox:
     def remove(self, entry: Entry) -> None:
         """Take out exactly this revision of the entry: a later edit is another entry."""
         self._touch(entry.collection, entry.row_id)
-        self._connection.execute(
+        self._writer.execute(
             "DELETE FROM outbox WHERE seq = ? AND revision = ?", (entry.seq, entry.revision)
         )
 
     def list_candidates(self) -> list[Candidate]:
         """Everything pending, in order."""
-        rows = self._connection.execute(
+        rows = self._writer.execute(
             "SELECT seq, row_id, length(CAST(data AS BLOB)), op, data, base_version, groups"
             " FROM outbox WHERE batch IS NULL ORDER BY seq"
         )
@@ -137,14 +137,14 @@ class Outbox:
 
     def list_names(self) -> set[tuple[str, str]]:
         """(collection, id) of every row that has an edit here: pending, sent or acked."""
-        rows = self._connection.execute(
+        rows = self._writer.execute(
             "SELECT collection, row_id FROM outbox UNION SELECT collection, row_id FROM acked"
         )
         return set(rows)
 
     def list_pending(self) -> list[Entry]:
         """The entries that are in no batch yet, in order."""
-        rows = self._connection.execute(
+        rows = self._writer.execute(
             f"SELECT {ENTRY} FROM outbox WHERE batch IS NULL ORDER BY seq"  # noqa: S608  # a constant
         )
         return [_entry(row) for row in rows]
@@ -159,8 +159,8 @@ class Outbox:
 
     def oldest_unsent_at(self) -> str | None:
         """When the oldest edit was made that waits, as RFC 3339."""
-        found = self._connection.execute("SELECT min(created_at) FROM outbox").fetchone()
-        return None if found[0] is None else str(found[0])
+        found: str | None = self._writer.value("SELECT min(created_at) FROM outbox")
+        return found
 
     # batches
 
@@ -180,15 +180,14 @@ class Outbox:
     def has_batch(self, key: str) -> bool:
         """Whether the batch with this key waits for its answer."""
         query = "SELECT 1 FROM batch WHERE key = ?"
-        return self._connection.execute(query, (key,)).fetchone() is not None
+        return self._writer.first(query, (key,)) is not None
 
     def _by_seq(self, seq: int) -> Entry:
-        return _entry(
-            self._connection.execute(
-                f"SELECT {ENTRY} FROM outbox WHERE seq = ?",  # noqa: S608  # a constant
-                (seq,),
-            ).fetchone()
+        (found,) = self._writer.execute(
+            f"SELECT {ENTRY} FROM outbox WHERE seq = ?",  # noqa: S608  # a constant
+            (seq,),
         )
+        return _entry(found)
 
     def _store_batch(
         self, entries: Sequence[tuple[Entry, str | None]], *, key: str, place: float | None = None
@@ -200,12 +199,12 @@ class Outbox:
         self, seqs: Sequence[int], *, key: str, body: bytes, place: float | None = None
     ) -> None:
         """Put entries into a new batch; behind all others, unless it has a `place`."""
-        batch_seq = self._connection.execute(
+        batch_seq = self._writer.insert(
             "INSERT INTO batch (place, key, body) VALUES"
             " (coalesce(?, (SELECT coalesce(max(place), 0) + 1 FROM batch)), ?, ?)",
             (place, key, body),
-        ).lastrowid
-        self._connection.executemany(
+        )
+        self._writer.executemany(
             "UPDATE outbox SET batch = ?, position = ? WHERE seq = ?",
             [(batch_seq, position, seq) for position, seq in enumerate(seqs)],
         )
@@ -223,7 +222,7 @@ class Outbox:
         here, after = self._places(batch)
         # Out of the way, and its entries straight into the halves: set free in between, they would
         # be pending beside the edits that were made since.
-        self._connection.execute("UPDATE batch SET place = -1 WHERE seq = ?", (batch.seq,))
+        self._writer.execute("UPDATE batch SET place = -1 WHERE seq = ?", (batch.seq,))
         self._store_batch(entries[:cut], key=keys[0], place=here)
         self._store_batch(entries[cut:], key=keys[1], place=(here + after) / 2)
         self.remove_batch(batch)
@@ -231,12 +230,10 @@ class Outbox:
 
     def _places(self, batch: Batch) -> tuple[float, float]:
         """The place of `batch`, and that of the next one."""
-        (here,) = self._connection.execute(
-            "SELECT place FROM batch WHERE seq = ?", (batch.seq,)
-        ).fetchone()
-        (after,) = self._connection.execute(
+        here = self._writer.value("SELECT place FROM batch WHERE seq = ?", (batch.seq,))
+        after = self._writer.value(
             "SELECT coalesce(min(place), ? + 1) FROM batch WHERE place > ?", (here, here)
-        ).fetchone()
+        )
         return here, after
 
     def first_batch(self) -> Batch | None:
@@ -245,14 +242,14 @@ class Outbox:
 
     def list_batches(self, *, limit: int = -1) -> list[Batch]:
         """The frozen batches, in the order of sending."""
-        rows = self._connection.execute(
+        rows = self._writer.execute(
             "SELECT seq, key, body FROM batch ORDER BY place LIMIT ?", (limit,)
         )
         return [Batch(seq=seq, key=key, body=body) for seq, key, body in rows]
 
     def list_sent(self, batch: Batch) -> list[Entry]:
         """The entries of a batch in the order of its mutations; none once it is settled."""
-        rows = self._connection.execute(
+        rows = self._writer.execute(
             f"SELECT {ENTRY} FROM outbox WHERE batch = ? ORDER BY position",  # noqa: S608  # a constant
             (batch.seq,),
         )
@@ -260,14 +257,12 @@ class Outbox:
 
     def count_batch(self, batch: Batch) -> int:
         """How many mutations a batch has, until it is settled."""
-        (number,) = self._connection.execute(
-            "SELECT count(*) FROM outbox WHERE batch = ?", (batch.seq,)
-        ).fetchone()
+        number = self._writer.value("SELECT count(*) FROM outbox WHERE batch = ?", (batch.seq,))
         return int(number)
 
     def remove_batch(self, batch: Batch) -> None:
         """Forget a batch whose entries are all settled."""
-        self._connection.execute("DELETE FROM batch WHERE seq = ?", (batch.seq,))
+        self._writer.execute("DELETE FROM batch WHERE seq = ?", (batch.seq,))
 
     # acks
 
@@ -275,7 +270,7 @@ class Outbox:
         """Remember an applied mutation until a pull shows it."""
         edit = ack.edit
         self._touch(ack.collection, ack.row_id)
-        self._connection.execute(
+        self._writer.execute(
             "INSERT INTO acked (collection, row_id, op, data, base_version, groups, version,"
             " basis, generation) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
@@ -290,7 +285,7 @@ class Outbox:
 
     def list_acked(self, collection: str) -> set[str]:
         """The ids of a collection's rows that have an unseen ack."""
-        rows = self._connection.execute(
+        rows = self._writer.execute(
             "SELECT DISTINCT row_id FROM acked WHERE collection = ?", (collection,)
         )
         return {row_id for (row_id,) in rows}
@@ -304,11 +299,11 @@ class Outbox:
         acks = self.list_unseen_acks()
         for ack in acks:
             self._touch(ack.collection, ack.row_id)
-        self._connection.execute("DELETE FROM acked")
+        self._writer.execute("DELETE FROM acked")
         return acks
 
     def _acks(self, where: str, values: tuple[object, ...]) -> list[Ack]:
-        rows = self._connection.execute(
+        rows = self._writer.execute(
             "SELECT collection, row_id, version, basis, op, data, base_version, groups"  # noqa: S608  # constants
             f" FROM acked {where} ORDER BY seq",
             values,
@@ -327,27 +322,27 @@ class Outbox:
     def clear_acks(self, collection: str, row_id: str, *, up_to: int | None = None) -> None:
         """Forget the row's acks that a pull has shown: up to a version, or all."""
         self._touch(collection, row_id)
-        self._connection.execute(
+        self._writer.execute(
             "DELETE FROM acked WHERE collection = ? AND row_id = ? AND version <= ?",
             (collection, row_id, VERSION_MAX if up_to is None else up_to),
         )
 
     def clear_acks_before(self, generation: int) -> None:
         """Forget acks older than a fresh pull that is now complete: what it lacks is gone."""
-        for name in self._connection.execute(
+        for name in self._writer.execute(
             "SELECT collection, row_id FROM acked WHERE generation < ?", (generation,)
         ):
             self._touch(*name)
-        self._connection.execute("DELETE FROM acked WHERE generation < ?", (generation,))
+        self._writer.execute("DELETE FROM acked WHERE generation < ?", (generation,))
 
     def keep_acks(self, collections: Sequence[str]) -> None:
         """Forget acks of all other collections: no pull will show them any more."""
         others = f"FROM acked WHERE collection NOT IN ({', '.join('?' * len(collections))})"
-        for name in self._connection.execute(
+        for name in self._writer.execute(
             f"SELECT collection, row_id {others}", tuple(collections)
         ):
             self._touch(*name)
-        self._connection.execute(f"DELETE {others}", tuple(collections))
+        self._writer.execute(f"DELETE {others}", tuple(collections))
 
     def count_acks(self) -> int:
         """Acked mutations that no pull has shown."""
@@ -357,10 +352,10 @@ class Outbox:
 
     def list_edits(self, collection: str, row_id: str) -> list[Edit]:
         """Everything to lay over the row's server tree: acked, then sent, then pending."""
-        return [edit for edit, _ in list_overlays(self._connection, collection, row_id)]
+        return [edit for edit, _ in list_overlays(self._writer, collection, row_id)]
 
     def _count(self, table: str) -> int:
-        (number,) = self._connection.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608  # constants
+        number = self._writer.value(f"SELECT count(*) FROM {table}")  # noqa: S608  # constants
         return int(number)
 
 

@@ -14,12 +14,11 @@ by the engine only.
 
 from __future__ import annotations
 
-import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fieldsync.connections import MEMORY, Readers, connect_plain, create_file, open_writer
+from fieldsync.connections import MEMORY, Readers, Writer, connect_plain, create_file
 from fieldsync.errors import UpgradeRequired
 from fieldsync.listeners import Cause, Listeners
 from fieldsync.lock import StoreLock
@@ -87,13 +86,12 @@ class Store:
         self._held = None if self._path == MEMORY else StoreLock(self._path)
         try:
             create_file(self._path)
-            self.connection: sqlite3.Connection = open_writer(connect, self._path)
+            self.writer: Writer = Writer(connect, self._path)
         except BaseException:
             self._let_go()
             raise
         self.listeners: Listeners = Listeners()
         self._readers = None if self._path == MEMORY else Readers(connect, self._path)
-        self._lock = threading.RLock()
         self._depth = 0
         self._by = Cause.EDIT
         # What need not outlive a power cut by itself.
@@ -115,13 +113,13 @@ class Store:
         for at, step in enumerate(STEPS[found:], start=found + 1):
             with self.transaction():
                 for statement in step.statements:
-                    self.connection.execute(statement)
-                self.connection.execute(f"PRAGMA user_version = {at}")
-                for name in self.connection.execute(step.stale) if step.stale else ():
+                    self.writer.execute(statement)
+                self.writer.execute(f"PRAGMA user_version = {at}")
+                for name in self.writer.execute(step.stale) if step.stale else ():
                     self.touch(*name)
 
     def _version(self) -> int:
-        return _count(self.connection, "PRAGMA user_version")
+        return int(self.writer.value("PRAGMA user_version"))
 
     @contextmanager
     def transaction(self, by: Cause | None = None) -> Iterator[None]:
@@ -131,24 +129,23 @@ class Store:
         came before it: but for what the server can say again, a pull or an answer, and for edits
         if the app wants it so.
         """
-        with self._lock:
+        with self.writer.lock:
             if self._depth:
                 yield
                 return
             level = "NORMAL" if by in self._unflushed else "FULL"
-            self.connection.execute(f"PRAGMA synchronous = {level}")
-            self.connection.execute("BEGIN IMMEDIATE")
+            self.writer.execute(f"PRAGMA synchronous = {level}")
+            self.writer.execute("BEGIN IMMEDIATE")
             self._depth += 1
             self._by = by or Cause.EDIT
             try:
                 yield
-                refresh(self.connection, self._touched)
-                self.connection.execute("COMMIT")
+                refresh(self.writer, self._touched)
+                self.writer.execute("COMMIT")
             except BaseException:
                 self._afterwards.clear()
                 self._touched.clear()
-                if self.connection.in_transaction:
-                    self.connection.execute("ROLLBACK")
+                self.writer.roll_back()
                 raise
             finally:
                 self._depth -= 1
@@ -161,12 +158,8 @@ class Store:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A connection that sees the last commit, for one statement; it waits for no writer."""
-        if self._readers is not None:
-            with self._readers.lend() as connection:
-                yield connection
-            return
-        with self._lock:
-            yield self.connection
+        with (self._readers or self.writer).lend() as connection:
+            yield connection
 
     def after_commit(self, work: Callable[[], None]) -> None:
         """Have `work` done when the transaction under way is on the disk; once."""
@@ -178,10 +171,10 @@ class Store:
 
     def close(self) -> None:
         """Close the file. Nothing is pending in memory."""
-        with self._lock:
-            if self._readers is not None:
-                self._readers.close()
-            self.connection.close()
+        if self._readers is not None:
+            self._readers.close()
+        with self.writer.lock:  # nobody else has the file before this is through
+            self.writer.close()
             self._let_go()
 
     def _let_go(self) -> None:
@@ -192,10 +185,7 @@ class Store:
 
     def get_meta(self, key: str) -> str | None:
         """The fact stored under `key`."""
-        with self._lock:
-            found = self.connection.execute(
-                "SELECT value FROM meta WHERE key = ?", (key,)
-            ).fetchone()
+        found = self.writer.first("SELECT value FROM meta WHERE key = ?", (key,))
         return None if found is None else str(found[0])
 
     def set_meta(self, **facts: str | None) -> None:
@@ -203,9 +193,9 @@ class Store:
         with self.transaction():
             for key, value in facts.items():
                 if value is None:
-                    self.connection.execute("DELETE FROM meta WHERE key = ?", (key,))
+                    self.writer.execute("DELETE FROM meta WHERE key = ?", (key,))
                 else:
-                    self.connection.execute(
+                    self.writer.execute(
                         "INSERT INTO meta VALUES (?, ?)"
                         " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
                         (key, value),
@@ -220,11 +210,11 @@ class Store:
 
     def get_row(self, collection: str, row_id: str) -> ServerRow | None:
         """The row as last pulled."""
-        found = self.connection.execute(
+        found = self.writer.first(
             "SELECT collection, row_id, version, data FROM replica"
             " WHERE collection = ? AND row_id = ?",
             (collection, row_id),
-        ).fetchone()
+        )
         return None if found is None else _server_row(found)
 
     def put_rows(self, rows: Iterable[tuple[str, str, int, str, int]]) -> None:
@@ -232,7 +222,7 @@ class Store:
         rows = list(rows)
         for collection, row_id, *_ in rows:
             self.touch(collection, row_id)
-        self.connection.executemany(
+        self.writer.executemany(
             "INSERT INTO replica VALUES (?, ?, ?, ?, ?) ON CONFLICT (collection, row_id)"
             " DO UPDATE SET version = excluded.version, data = excluded.data,"
             " generation = excluded.generation",
@@ -242,7 +232,7 @@ class Store:
     def advance_row(self, row: ServerRow) -> None:
         """Move the server tree forward by an answer, which does not count as having seen it."""
         self.touch(row.collection, row.row_id)
-        self.connection.execute(
+        self.writer.execute(
             "INSERT INTO replica VALUES (?, ?, ?, ?, 0) ON CONFLICT (collection, row_id)"
             " DO UPDATE SET version = excluded.version, data = excluded.data"
             " WHERE excluded.version > version",
@@ -254,46 +244,41 @@ class Store:
         names = list(names)
         for name in names:
             self.touch(*name)
-        self.connection.executemany(
-            "DELETE FROM replica WHERE collection = ? AND row_id = ?", names
-        )
+        self.writer.executemany("DELETE FROM replica WHERE collection = ? AND row_id = ?", names)
 
     def list_slice(self, collection: str, after: str, limit: int) -> list[tuple[str, int, bytes]]:
         """(id, version, data) of the rows behind the id `after`, by id, as received."""
-        with self._lock:
-            return self.connection.execute(
-                "SELECT row_id, version, CAST(data AS BLOB) FROM replica"
-                " WHERE collection = ? AND row_id > ? ORDER BY row_id LIMIT ?",
-                (collection, after, limit),
-            ).fetchall()
+        return self.writer.execute(
+            "SELECT row_id, version, CAST(data AS BLOB) FROM replica"
+            " WHERE collection = ? AND row_id > ? ORDER BY row_id LIMIT ?",
+            (collection, after, limit),
+        )
 
     def list_ids(self, collection: str) -> list[str]:
         """The ids of a collection in the server tree."""
-        with self._lock:
-            rows = self.connection.execute(
-                "SELECT row_id FROM replica WHERE collection = ?", (collection,)
-            ).fetchall()
+        rows = self.writer.execute(
+            "SELECT row_id FROM replica WHERE collection = ?", (collection,)
+        )
         return [row_id for (row_id,) in rows]
 
     def list_collections(self) -> list[str]:
         """The collections that have rows in the server tree: a look-up each, no scan."""
-        with self._lock:
-            rows = self.connection.execute(
-                "WITH RECURSIVE name (name) AS (SELECT min(collection) FROM replica UNION ALL"
-                " SELECT (SELECT min(collection) FROM replica WHERE collection > name) FROM name"
-                " WHERE name IS NOT NULL) SELECT name FROM name WHERE name IS NOT NULL"
-            ).fetchall()
+        rows = self.writer.execute(
+            "WITH RECURSIVE name (name) AS (SELECT min(collection) FROM replica UNION ALL"
+            " SELECT (SELECT min(collection) FROM replica WHERE collection > name) FROM name"
+            " WHERE name IS NOT NULL) SELECT name FROM name WHERE name IS NOT NULL"
+        )
         return [name for (name,) in rows]
 
     def list_unseen(self, generation: int) -> list[tuple[str, str]]:
         """(collection, id) of the rows that the fresh pull `generation` has not shown."""
-        return self.connection.execute(
+        return self.writer.execute(
             "SELECT collection, row_id FROM replica WHERE generation < ?", (generation,)
-        ).fetchall()
+        )
 
     def count_rows(self) -> int:
         """Rows in the server tree."""
-        return _count(self.connection, "SELECT count(*) FROM replica")
+        return int(self.writer.value("SELECT count(*) FROM replica"))
 
     # issues
 
@@ -301,21 +286,20 @@ class Store:
         """Keep `issue` (its `id` is given here) until it is closed."""
         self.touch(issue.collection, issue.row_id, by=Cause.ISSUE)
         body = {name: getattr(issue, name) for name in _ISSUE_BODY}
-        self.connection.execute(
+        self.writer.execute(
             "INSERT INTO issue (collection, row_id, body) VALUES (?, ?, ?)",
             (issue.collection, issue.row_id, render_json(body)),
         )
 
     def list_issues(self) -> list[IssueRecord]:
         """Open issues, oldest first."""
-        with self._lock:
-            rows = self.connection.execute("SELECT * FROM issue ORDER BY id").fetchall()
+        rows = self.writer.execute("SELECT * FROM issue ORDER BY id")
         return [_issue(row) for row in rows]
 
     def take_issue(self, issue_id: int) -> IssueRecord | None:
         """Remove and return an issue; None when it is already closed."""
-        found = self.connection.execute("SELECT * FROM issue WHERE id = ?", (issue_id,)).fetchone()
-        self.connection.execute("DELETE FROM issue WHERE id = ?", (issue_id,))
+        found = self.writer.first("SELECT * FROM issue WHERE id = ?", (issue_id,))
+        self.writer.execute("DELETE FROM issue WHERE id = ?", (issue_id,))
         if found is None:
             return None
         issue = _issue(found)
@@ -324,16 +308,16 @@ class Store:
 
     def count_issues(self) -> int:
         """Open issues."""
-        return _count(self.connection, "SELECT count(*) FROM issue")
+        return int(self.writer.value("SELECT count(*) FROM issue"))
 
     def forget_everything(self) -> None:
         """Empty all tables but `meta`, for another user. The caller has checked the outbox."""
-        for name in self.connection.execute(
+        for name in self.writer.execute(
             "SELECT collection, row_id FROM replica UNION SELECT collection, row_id FROM local"
         ):
             self.touch(*name)
         for table in ("outbox", "batch", "acked", "replica", "issue"):
-            self.connection.execute(f"DELETE FROM {table}")  # noqa: S608  # names from above
+            self.writer.execute(f"DELETE FROM {table}")  # noqa: S608  # names from above
         self.set_meta(cursor=None, is_fresh=None, checked_at=None)
 
 
@@ -350,8 +334,3 @@ def _server_row(found: tuple[Any, ...]) -> ServerRow:
 def _issue(found: tuple[Any, ...]) -> IssueRecord:
     issue_id, collection, row_id, body = found
     return IssueRecord(id=issue_id, collection=collection, row_id=row_id, **parse_object(body))
-
-
-def _count(connection: sqlite3.Connection, query: str) -> int:
-    (number,) = connection.execute(query).fetchone()
-    return int(number)

@@ -18,8 +18,9 @@ from fieldsync.merge import Edit, local_view
 from fieldsync.wire import Op, parse_object, render_json
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Collection
+
+    from fieldsync.connections import Writer
 
     Name = tuple[str, str]  # collection, id
 
@@ -59,14 +60,12 @@ ORDER BY 1, 2
 # have made of them since.
 
 
-def list_overlays(
-    connection: sqlite3.Connection, collection: str, row_id: str
-) -> list[tuple[Edit, bool]]:
+def list_overlays(writer: Writer, collection: str, row_id: str) -> list[tuple[Edit, bool]]:
     """Everything to lay over the row's server tree: acked, then sent, then pending edits.
 
     Each with whether it still waits for an answer.
     """
-    rows = connection.execute(OVERLAYS, (collection, row_id)).fetchall()
+    rows = writer.execute(OVERLAYS, (collection, row_id))
     return [(parse_edit(*parts), layer > 0) for layer, _, *parts in rows]
 
 
@@ -80,34 +79,33 @@ def parse_edit(op: str, data: str, base_version: int | None, groups: str) -> Edi
     )
 
 
-def refresh(connection: sqlite3.Connection, names: Collection[Name]) -> None:
+def refresh(writer: Writer, names: Collection[Name]) -> None:
     """Make the local trees of these rows anew, whose server trees or edits have moved."""
-    for name in names if len(names) <= FEW else _list_overlaid(connection, names):
-        _refresh_row(connection, *name)
+    for name in names if len(names) <= FEW else _list_overlaid(writer, names):
+        _refresh_row(writer, *name)
 
 
-def _list_overlaid(connection: sqlite3.Connection, names: Collection[Name]) -> list[Name]:
+def _list_overlaid(writer: Writer, names: Collection[Name]) -> list[Name]:
     """Those that a refresh could change; of a page that is pulled, mostly none."""
-    (has_edits,) = connection.execute(HAS_EDITS).fetchone()
-    if not has_edits:
+    if not writer.value(HAS_EDITS):
         return []
-    return connection.execute(OVERLAID, (render_json(list(names)),)).fetchall()
+    return writer.execute(OVERLAID, (render_json(list(names)),))
 
 
-def _refresh_row(connection: sqlite3.Connection, collection: str, row_id: str) -> None:
-    overlays = list_overlays(connection, collection, row_id)
+def _refresh_row(writer: Writer, collection: str, row_id: str) -> None:
+    overlays = list_overlays(writer, collection, row_id)
     if not overlays:
-        connection.execute(
+        writer.execute(
             "DELETE FROM local WHERE collection = ? AND row_id = ?", (collection, row_id)
         )
         return
-    server = connection.execute(
+    server = writer.first(
         "SELECT version, data FROM replica WHERE collection = ? AND row_id = ?",
         (collection, row_id),
-    ).fetchone()
+    )
     version, text = server or (None, None)
     view = local_view(None if text is None else parse_object(text), [edit for edit, _ in overlays])
-    connection.execute(
+    writer.execute(
         "INSERT OR REPLACE INTO local VALUES (?, ?, ?, ?, ?)",
         (
             *(collection, row_id, version, None if view is None else render_json(view)),

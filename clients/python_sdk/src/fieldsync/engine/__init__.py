@@ -66,8 +66,9 @@ class Engine:
     ) -> None:
         self._settings = settings
         self._store = Store(path, connect=connect, flush_edits=flush_edits)
-        self._outbox = Outbox(self._store.connection, self._store.touch)
+        self._outbox = Outbox(self._store.writer, self._store.touch)
         self._sync_lock = threading.Lock()
+        self.is_closed = False
         self.bell: Bell = Bell()
         self.listeners: Listeners = self._store.listeners
         self.rows: Rows = Rows(self._store)
@@ -175,7 +176,9 @@ class Engine:
             )
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file. Whatever syncs is told to stop, and fails where it still needs it."""
+        self.is_closed = True
+        self.bell.ring(Event.STOP)
         self._store.close()
 
 

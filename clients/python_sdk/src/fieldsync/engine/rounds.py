@@ -7,7 +7,7 @@ live   the same, then a rest until something happens, again and again until it i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fieldsync.engine.report import QUIET, Meter, SyncReport
 from fieldsync.errors import (
@@ -73,6 +73,7 @@ class Rounds:
         self._settings = settings
         self._lock = lock
         self._failures = 0  # rounds without a link, one after the other
+        self._wait_at_least_s = 0.0  # what the server asked for
         self.state = State.RESTING
 
     def once(
@@ -96,39 +97,53 @@ class Rounds:
 
     def live(self, held_groups: HeldGroups, told: Told, meter: Meter = QUIET) -> Steps[None]:
         """Round after round until the bell says stop."""
-        self._enter(State.PUSHING)
+        self.state = State.PUSHING
         while self.state is not State.STOPPED:
             if self.state in WORKING:
                 yield from self._live_round(held_groups, told, meter)
             else:
-                self._enter(step(self.state, (yield from self._await_event())))
+                self.state = step(self.state, (yield from self._await_event()))
 
     def _live_round(self, held_groups: HeldGroups, told: Told, meter: Meter) -> Steps[None]:
         self._bell.take()  # this round deals with all that has happened so far
         now = self._begin(held_groups, meter)
         failure: FieldsyncError | None = None
         while self.state in WORKING:
-            if self._bell.has(Event.STOP):
-                self._enter(step(self.state, Event.STOP))
-                break
             try:
                 with self._lock:
-                    event = yield from self._work(self.state, now)
+                    event = yield from self._until_stopped(self._work(self.state, now))
             except FieldsyncError as error:
                 failure, event = error, _event_of(error)
-            self._enter(step(self.state, event))
+            self.state = step(self.state, event)
         now.report.retries = now.budget.retries
         meter.flush()
         self._failures = self._failures + 1 if self.state is State.OFFLINE else 0
         self._wait_at_least_s = (failure and failure.retry_after_s) or 0.0
         told(now.report, failure)
 
+    def _until_stopped(self, work: Steps[Event]) -> Steps[Event]:
+        """What `work` returns; or a stop, before its next request: it may be left off there."""
+        failure: TransportFailure | None = None
+        reply: Any = None
+        try:
+            while True:  # ends with the work
+                effect = work.throw(failure) if failure else work.send(reply)
+                if self._bell.has(Event.STOP):
+                    return Event.STOP
+                failure = None
+                try:
+                    reply = yield effect
+                except TransportFailure as error:
+                    failure = error
+        except StopIteration as end:
+            event: Event = end.value
+            return event
+        finally:
+            work.close()
+
     def _begin(self, held_groups: HeldGroups, meter: Meter) -> _Round:
         budget = RetryBudget(self._settings.retry, self._settings.rng)
         return _Round(held_groups, budget, SyncReport(), meter)
-
-    def _enter(self, state: State) -> None:
-        self.state = state
 
     def _work(self, state: State, now: _Round) -> Steps[Event]:
         """Do what `state` is there for. Raises: FieldsyncError."""
@@ -161,8 +176,6 @@ class Rounds:
         return Event.CURSOR_GONE
 
     # waiting
-
-    _wait_at_least_s = 0.0  # what the server asked for
 
     def _await_event(self) -> Steps[Event]:
         """Rest until something happens that the state does not sit out."""

@@ -76,4 +76,4 @@ class Rows:
         """See that there is an index of `fields`; once it is there this costs next to nothing."""
         statement = render_index(collection, fields)
         with self._store.transaction():
-            self._store.connection.execute(statement)
+            self._store.writer.execute(statement)
