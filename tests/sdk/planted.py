@@ -10,10 +10,11 @@ import json
 import uuid
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from fieldsync.engine.local import Local
 from fieldsync.engine.pull import Pull

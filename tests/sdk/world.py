@@ -105,8 +105,7 @@ class World(Office):
         self.phones[at][collection].delete(row_id)
         self.deleted.append(Deleted(phone=at, name=name, view=view, must_be=version is not None))
         assert self.phones[at][collection].get(row_id) is None
-        # What was not sent yet need never be.
-        self.written = [each for each in self.written if (each.phone, each.name) != (at, name)]
+        self._give_up_row(at, name)
         self._break_visits(
             {value for visit in self.visits for row, value in visit.members if row == name}
         )
@@ -225,6 +224,8 @@ class World(Office):
         self._break_visits(set(mine.values()))
         if issue.op == "delete" or how == "values":
             self._forget_deletes(at, (issue.collection, issue.row_id))
+        if issue.op == "delete" and how in {"retry", "mine"}:
+            self._delete_again(at, (issue.collection, issue.row_id))
         keep: Keep | dict[str, Any]
         match how:
             case "retry":
@@ -246,6 +247,17 @@ class World(Office):
         gone = {each.place for each in self.written if each.value in values}
         self.written = [each for each in self.written if each.place not in gone]
 
+    def _give_up_row(self, at: int, name: Name) -> None:
+        """It is deleted on this phone: what was not sent yet need never be."""
+        self.written = [each for each in self.written if (each.phone, each.name) != (at, name)]
+
+    def _delete_again(self, at: int, name: Name) -> None:
+        """Of a row that may be edited here since, as it is seen here now."""
+        self._give_up_row(at, name)
+        row = self.phones[at][name[0]].get(name[1])
+        view = row.data if row else {}
+        self.deleted.append(Deleted(phone=at, name=name, view=view, must_be=False))
+
     def _foresee(
         self, at: int, issue: fieldsync.Issue, chosen: dict[str, Any], theirs: dict[str, Any]
     ) -> None:
@@ -263,7 +275,6 @@ class World(Office):
         if issue.op == "delete" and not chosen:
             name = (issue.collection, issue.row_id)
             self.deleted.append(Deleted(phone=at, name=name, view=theirs, must_be=True))
-            self.deleted.append(Deleted(phone=at, name=name, view=view, must_be=False))
 
     def _forget_deletes(self, at: int, *names: Name) -> None:
         """These deletes need not come true any more; none of the phone's, when none is named."""

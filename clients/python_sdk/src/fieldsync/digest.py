@@ -7,7 +7,6 @@ Data are the very bytes that the server sent. Source: docs/protocol.md, "Digest 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,8 +21,7 @@ BUCKETS = 256
 DIGEST_BYTES = 8  # of the hash
 
 
-@dataclass(frozen=True, slots=True)
-class Sum:
+class Sum(msgspec.Struct, frozen=True):
     """So many rows, and the XOR of their digests."""
 
     count: int = 0

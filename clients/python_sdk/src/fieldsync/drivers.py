@@ -9,8 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 from fieldsync.errors import TransportFailure
 from fieldsync.machine import Event
@@ -24,8 +25,7 @@ T = TypeVar("T")
 _ENDED = object()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outside:
+class Outside(msgspec.Struct, frozen=True, kw_only=True):
     """The world of a blocking client. `sleep` replaces the wait after a failure, for tests."""
 
     transport: Transport
@@ -51,8 +51,7 @@ class Outside:
                 return time.monotonic() - began
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AsyncOutside:
+class AsyncOutside(msgspec.Struct, frozen=True, kw_only=True):
     """The world of a client on an event loop."""
 
     transport: AsyncTransport
@@ -97,15 +96,14 @@ class AsyncOutside:
             end()
 
 
-@dataclass(slots=True)
-class _Walk:
+class _Walk(msgspec.Struct):
     """Steps under way; they see failures of the link as their own."""
 
     steps: Steps[Any]
     result: Any = None
     stream: Any = None  # that was opened last, until somebody takes it to close it
-    _reply: Any = field(default=None)
-    _failure: TransportFailure | None = field(default=None)
+    _reply: Any = msgspec.field(default=None)
+    _failure: TransportFailure | None = msgspec.field(default=None)
 
     def next(self) -> Any:
         """Return the next effect; `_ENDED` when there is none."""

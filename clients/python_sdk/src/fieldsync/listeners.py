@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping  # at run time: a dataclass field
+from collections.abc import Mapping  # at run time: a field of a struct
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,8 +33,7 @@ class Cause(StrEnum):
     ISSUE = "issue"  # the server has refused one, or an issue was settled
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowsChanged:
+class RowsChanged(msgspec.Struct, frozen=True, kw_only=True):
     """Rows that may not be as they were: the ids of each collection, and what did it."""
 
     by: Cause

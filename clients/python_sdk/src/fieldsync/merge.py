@@ -10,8 +10,10 @@ A pull moves the server tree only; pending edits stay on top of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec.structs import replace
 
 from fieldsync.children import keep_removals, without_removals
 from fieldsync.wire import Op
@@ -23,8 +25,7 @@ FIRST_VERSION = 1  # what the server makes of a create
 NO_VERSION = 0  # the base of an edit that was made on nothing the server has
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Edit:
+class Edit(msgspec.Struct, frozen=True, kw_only=True):
     """What a device wants done to one row.
 
     A create has a `base_version` only when it is sent again after a restore of the server:
@@ -37,8 +38,7 @@ class Edit:
     groups: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """A pending edit that could go into the next batch. `seq` is its place in the outbox."""
 
     seq: int

@@ -12,8 +12,9 @@ and never change. Works inside the caller's transaction; called by the engine on
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from fieldsync.merge import Candidate, Edit, find_cut
 from fieldsync.trees import list_overlays, parse_edit
@@ -31,8 +32,7 @@ ENTRY = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """One edit in the outbox. `base` is the JSON of the row that it was made on."""
 
     seq: int = 0  # given by the outbox
@@ -45,8 +45,7 @@ class Entry:
     position: int | None = None  # in its batch, once sent
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """A frozen push: the same key and bytes at every try."""
 
     seq: int
@@ -54,8 +53,7 @@ class Batch:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ack:
+class Ack(msgspec.Struct, frozen=True, kw_only=True):
     """An applied mutation that no pull has shown yet.
 
     `version` is the one that will show it; `basis` the one that a new edit may claim to know.

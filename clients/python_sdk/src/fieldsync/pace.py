@@ -7,7 +7,7 @@ A lost answer costs a batch sent twice: on a bad link small ones get through soo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 ROWS_FIRST = 100  # before anything is known of the link
 BYTES_FIRST = 256 * 1024
@@ -17,8 +17,7 @@ QUICK_S = 2.0  # a user who watches waits so long
 SLOW_S = 10.0  # a third of the time-out: the next slowdown must not end in it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class Pace(msgspec.Struct, frozen=True, kw_only=True):
     """The most that goes into one batch."""
 
     rows: int = ROWS_FIRST

@@ -19,8 +19,7 @@ that are level there are in the order of their ids, so that pages fit together.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence  # at run time: dataclass fields
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence  # at run time: fields of a struct
 from enum import Enum
 from typing import Any, Final
 
@@ -36,12 +35,11 @@ ID: Final = "id"
 Condition = tuple[str, list[Any]]  # SQL, and the values that it binds
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Query:
+class Query(msgspec.Struct, frozen=True, kw_only=True):
     """Which rows of a collection, in which order. Raises: ValueError where it makes no sense."""
 
     collection: str
-    where: Mapping[str, object] = field(default_factory=dict)
+    where: Mapping[str, object] = msgspec.field(default_factory=dict)
     order: str | Sequence[str] = ()
     limit: int | None = None
     offset: int = 0

@@ -9,8 +9,9 @@ A retry library was no fit: the budget spans all requests of one sync, and waits
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from random import Random
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 RETRY_AFTER_JITTER = 0.25  # of the wait asked for: spreads a crowd, costs nobody much
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryPolicy:
+class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """How much trouble one `sync()` bears before it gives up (the work is kept)."""
 
     attempts_max: int = 6  # tries of one request; progress starts the count again

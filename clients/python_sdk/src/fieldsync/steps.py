@@ -13,8 +13,9 @@ left off anywhere, and never be taken up again.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 if TYPE_CHECKING:
     from fieldsync.transport import Answer, AsyncStream, Request, Stream
@@ -22,16 +23,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(msgspec.Struct, frozen=True):
     """Send `request`; the reply is its complete `Answer`. Fails with a `TransportFailure`."""
 
     request: Request
     access: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Open:
+class Open(msgspec.Struct, frozen=True):
     """Send `request`; the reply is its `Answer`, with a `stream` to read if it is a 200.
 
     A stream that says nothing for `quiet_s` has failed; without it, for as long as any answer.
@@ -43,22 +42,19 @@ class Open:
     quiet_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(msgspec.Struct, frozen=True):
     """Read on; the reply is the next piece, nothing at the end."""
 
     stream: Stream | AsyncStream
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(msgspec.Struct, frozen=True):
     """Let `seconds` pass, whatever happens meanwhile but a stop."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Rest:
+class Rest(msgspec.Struct, frozen=True):
     """Let `seconds` pass, or less: until the bell rings. The reply says how long it was."""
 
     seconds: float

@@ -15,8 +15,9 @@ by the engine only.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from fieldsync.connections import MEMORY, Readers, Writer, connect_plain, create_file
 from fieldsync.errors import UpgradeRequired
@@ -34,8 +35,7 @@ if TYPE_CHECKING:
     from fieldsync.connections import Connect
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerRow:
+class ServerRow(msgspec.Struct, frozen=True, kw_only=True):
     """A row of the server tree; `text` is its data as received."""
 
     collection: str
@@ -49,8 +49,7 @@ class ServerRow:
         return parse_object(self.text)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IssueRecord:
+class IssueRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A refused mutation with everything the server said. Dicts are as on the wire."""
 
     id: int
@@ -322,7 +321,7 @@ class Store:
 
 
 _ISSUE_BODY = tuple(
-    name for name in IssueRecord.__slots__ if name not in {"id", "collection", "row_id"}
+    name for name in IssueRecord.__struct_fields__ if name not in {"id", "collection", "row_id"}
 )
 
 

@@ -11,15 +11,15 @@ captive portal, a cut body, a proxy's error. No retry here, no state, no store.
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import WeakSet
 
-import httpx2
+import msgspec
+from msgspec.structs import replace
 
 from fieldsync.errors import (
     AuthRequired,
@@ -33,6 +33,10 @@ from fieldsync.wire import API_PATH, Problem, Unreadable, parse_problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    import httpx2
+
+H = TypeVar("H")
 
 OK = 200
 NOT_MODIFIED = 304
@@ -50,19 +54,17 @@ UPGRADE_CODES = frozenset({"upgrade_required", "app_version_too_old"})
 IN_FLIGHT_WAIT_S = 1.0  # the protocol's Retry-After, should it be missing
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(msgspec.Struct, frozen=True, kw_only=True):
     """A request below the API's path. `headers` come on top of those of every request."""
 
     method: str
     path: str
-    params: Mapping[str, str | int] = field(default_factory=dict)
+    params: Mapping[str, str | int] = msgspec.field(default_factory=dict)
     body: bytes | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """A complete answer; header names are in lower case."""
 
     status: int
@@ -93,6 +95,8 @@ class Answer:
         text = self.headers.get("retry-after", "").strip()
         if text.isdecimal():
             return float(text)
+        from email.utils import parsedate_to_datetime  # slow to import, and rare
+
         try:
             until = parsedate_to_datetime(text)
         except ValueError:
@@ -152,8 +156,7 @@ class AsyncStream:
         await self._response.aclose()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wording:
+class Wording(msgspec.Struct, frozen=True, kw_only=True):
     """How requests are put: what both transports have in common. `url` is the server's root."""
 
     url: str
@@ -183,6 +186,8 @@ class Wording:
 
     def time_out(self, quiet_s: float | None = None) -> httpx2.Timeout:
         """The longest waits; for a stream, `quiet_s` between two of its pieces."""
+        import httpx2  # here and below: see `Lazy`
+
         return httpx2.Timeout(self.timeout_s, read=quiet_s or self.timeout_s)
 
     def answer(
@@ -198,13 +203,55 @@ class Wording:
         )
 
 
+class Lazy(Generic[H]):
+    """The connections of a transport: those that were `given`, or some of its own.
+
+    Its own are made for the first request: importing httpx2 and reading the certificates takes
+    longer than all else at the start of an app, which may have no link to use them on.
+    """
+
+    def __init__(self, given: H | None, make: Callable[[], H]) -> None:
+        self._given = given
+        self._make = make
+        self._own: H | None = None
+        self._is_ended = False
+        self._lock = threading.Lock()
+
+    def get(self) -> H:
+        """The connections. Raises: TransportFailure when they are closed."""
+        if self._given is not None:
+            return self._given
+        with self._lock:
+            if self._is_ended:
+                raise TransportFailure("the client is closed")
+            self._own = self._own or self._make()
+            return self._own
+
+    def end(self) -> H | None:
+        """Give out no more of them; returns what has to be closed."""
+        with self._lock:
+            self._is_ended = True
+            return self._own
+
+
+def _make_client() -> httpx2.Client:
+    import httpx2
+
+    return httpx2.Client()
+
+
+def _make_async_client() -> httpx2.AsyncClient:
+    import httpx2
+
+    return httpx2.AsyncClient()
+
+
 class Transport:
     """Sends requests to one server."""
 
     def __init__(self, wording: Wording, http: httpx2.Client | None = None) -> None:
         self._wording = wording
-        self._http = http or httpx2.Client()
-        self._is_own = http is None
+        self._http = Lazy(http, _make_client)
         self._streams: WeakSet[Stream] = WeakSet()
 
     def send(self, request: Request, *, access: str | None = None) -> Answer:
@@ -212,7 +259,7 @@ class Transport:
         arguments = self._wording.arguments(request, access)
         began = time.monotonic()
         with _failing():
-            response = self._http.request(
+            response = self._http.get().request(
                 **arguments, timeout=self._wording.time_out(), follow_redirects=False
             )
         return replace(self._wording.answer(response), took_s=time.monotonic() - began)
@@ -223,8 +270,9 @@ class Transport:
         """The same, but a 200 is a stream to read. Raises: TransportFailure."""
         arguments = self._wording.arguments(request, access)
         with _failing():
-            response = self._http.send(
-                self._http.build_request(**arguments, timeout=self._wording.time_out(quiet_s)),
+            http = self._http.get()
+            response = http.send(
+                http.build_request(**arguments, timeout=self._wording.time_out(quiet_s)),
                 stream=True,
                 follow_redirects=False,
             )
@@ -242,8 +290,9 @@ class Transport:
 
     def close(self) -> None:
         """Close the connections, unless they came from outside."""
-        if self._is_own:
-            self._http.close()
+        own = self._http.end()
+        if own is not None:
+            own.close()
 
 
 class AsyncTransport:
@@ -251,15 +300,14 @@ class AsyncTransport:
 
     def __init__(self, wording: Wording, http: httpx2.AsyncClient | None = None) -> None:
         self._wording = wording
-        self._http = http or httpx2.AsyncClient()
-        self._is_own = http is None
+        self._http = Lazy(http, _make_async_client)
 
     async def send(self, request: Request, *, access: str | None = None) -> Answer:
         """The answer to `request`, complete but unchecked. Raises: TransportFailure."""
         arguments = self._wording.arguments(request, access)
         began = time.monotonic()
         with _failing():
-            response = await self._http.request(
+            response = await self._http.get().request(
                 **arguments, timeout=self._wording.time_out(), follow_redirects=False
             )
         return replace(self._wording.answer(response), took_s=time.monotonic() - began)
@@ -270,8 +318,9 @@ class AsyncTransport:
         """The same, but a 200 is a stream to read. Raises: TransportFailure."""
         arguments = self._wording.arguments(request, access)
         with _failing():
-            response = await self._http.send(
-                self._http.build_request(**arguments, timeout=self._wording.time_out(quiet_s)),
+            http = self._http.get()
+            response = await http.send(
+                http.build_request(**arguments, timeout=self._wording.time_out(quiet_s)),
                 stream=True,
                 follow_redirects=False,
             )
@@ -282,13 +331,16 @@ class AsyncTransport:
 
     async def close(self) -> None:
         """Close the connections, unless they came from outside."""
-        if self._is_own:
-            await self._http.aclose()
+        own = self._http.end()
+        if own is not None:
+            await own.aclose()
 
 
 @contextmanager
 def _failing() -> Iterator[None]:
     """Whatever the link does wrong inside is a TransportFailure."""
+    import httpx2
+
     try:
         yield
     except (httpx2.HTTPError, httpx2.StreamError) as error:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import secrets
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec.structs import asdict
 
 from fieldsync.engine.report import CarryReport
 from fieldsync.engine.takeover import Takeover

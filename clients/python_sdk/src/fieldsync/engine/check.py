@@ -12,8 +12,9 @@ row that differs means a bug somewhere, here or there, or a disk that forgets: i
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from fieldsync.digest import EMPTY, Digest, Sum, Sums, bucket_of, parse_digest, parse_rows
 from fieldsync.engine.report import QUIET, Meter
@@ -46,8 +47,7 @@ FRESH_CODE = "replica_differs"
 log = logging.getLogger("fieldsync")
 
 
-@dataclass(slots=True)
-class _Run:
+class _Run(msgspec.Struct):
     """One check."""
 
     budget: RetryBudget

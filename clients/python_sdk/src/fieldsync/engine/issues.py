@@ -8,8 +8,9 @@ retry           -> queued again as it was           discard -> dropped
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
+
+from msgspec.structs import replace
 
 from fieldsync.engine.local import normal_fields
 from fieldsync.errors import IssueClosed, Unresolvable

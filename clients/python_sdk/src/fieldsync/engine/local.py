@@ -8,9 +8,11 @@ An edit is complete when the call returns: it is on the disk and in the local vi
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping  # at run time: dataclass fields
-from dataclasses import dataclass, replace
+from collections.abc import Mapping  # at run time: fields of a struct
 from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec.structs import replace
 
 from fieldsync.children import holds
 from fieldsync.errors import AlreadySent, RowExists, RowNotFound, UnsendableValue
@@ -46,16 +48,14 @@ if TYPE_CHECKING:
 NO_GROUPS: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """A row as somebody saw it who edits it now: its fields, and the server's version."""
 
     data: Mapping[str, Any]
     version: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Undone:
+class Undone(msgspec.Struct, frozen=True, kw_only=True):
     """An edit that was given up: what it was to do, and the fields that it was to write."""
 
     op: Op

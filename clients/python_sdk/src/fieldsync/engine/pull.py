@@ -12,9 +12,11 @@ become issues.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec.structs import replace
 
 from fieldsync.engine.report import QUIET, Meter
 from fieldsync.errors import ServerBug, TransportFailure
@@ -59,8 +61,7 @@ class Came(Enum):
     GONE = auto()  # the cursor is of no use any more
 
 
-@dataclass(slots=True)
-class _Run:
+class _Run(msgspec.Struct):
     """One run of pulls."""
 
     budget: RetryBudget
@@ -76,8 +77,7 @@ class _Run:
         return self.failed_streams < FAILED_STREAMS_MAX
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
+class _Place(msgspec.Struct, frozen=True, kw_only=True):
     """How far the replica is."""
 
     cursor: str | None

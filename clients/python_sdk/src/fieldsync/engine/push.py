@@ -15,8 +15,9 @@ from __future__ import annotations
 import uuid
 import zlib
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from fieldsync.engine.report import QUIET, Meter
 from fieldsync.errors import FieldsyncError, ServerBug

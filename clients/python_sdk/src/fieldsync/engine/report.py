@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass, field
-from datetime import datetime  # at run time: a dataclass field
+from datetime import datetime  # at run time: a field of a struct
 from typing import TYPE_CHECKING
 
-from fieldsync.machine import State  # at run time: a dataclass field
+import msgspec
+
+from fieldsync.machine import State  # at run time: a field of a struct
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
 TOLD_EVERY_S = 0.25  # a bar that moves oftener only flickers
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """How far a sync is: so many rows of this phase are done.
 
     `phase` is one of the working states. Each phase ends with what it came to; a phase may come
@@ -66,12 +66,11 @@ class Meter:
 QUIET = Meter()  # tells nobody
 
 
-@dataclass(slots=True, kw_only=True)
-class SyncReport:
+class SyncReport(msgspec.Struct, kw_only=True):
     """What one `sync()` did; on an error it is the error's `report`, as far as it came."""
 
     pushed: int = 0  # mutations that got a final outcome
-    outcomes: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[str] = msgspec.field(default_factory=Counter)
     pulled: int = 0  # changes applied
     batches_sent: int = 0  # pushes on the wire, repeats included
     batches_applied: int = 0  # pushes that got a final answer
@@ -84,8 +83,7 @@ class SyncReport:
     repaired: int = 0  # rows that a check had to mend: each of them means a bug somewhere
 
 
-@dataclass(slots=True, kw_only=True)
-class CarryReport:
+class CarryReport(msgspec.Struct, kw_only=True):
     """What was carried: into a file, or out of it. Counts are mutations, but for `issues`."""
 
     sent: int = 0  # in batches that keep their key and bytes
@@ -96,8 +94,7 @@ class CarryReport:
     known: int = 0  # here before, or shown by the server: left out
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
+class Status(msgspec.Struct, frozen=True, kw_only=True):
     """How a store stands. Nothing is lost as long as everything is in one of these counts."""
 
     pending: int  # edited rows that are in no batch yet

@@ -6,8 +6,9 @@ live   the same, then a rest until something happens, again and again until it i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from fieldsync.engine.report import QUIET, Meter, SyncReport
 from fieldsync.errors import (
@@ -42,8 +43,7 @@ POLL_JITTER = 0.1  # of the time between polls: a thousand clients must not ask 
 FOREVER_S = 3_600.0  # a rest that only an event ends; it is taken again
 
 
-@dataclass(slots=True)
-class _Round:
+class _Round(msgspec.Struct):
     """One way through the working states."""
 
     held_groups: HeldGroups

@@ -7,8 +7,9 @@ Each read sees the store as one commit left it, and waits for no edit and no syn
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from fieldsync.query import Query, render_index
 from fieldsync.wire import parse_object
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
     from fieldsync.store import Store
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(msgspec.Struct, frozen=True, kw_only=True):
     """A row as the app sees it: the server's state with this device's edits on top.
 
     `version` is the server's, None before the row was pulled for the first time. `is_pending`

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable  # at run time: dataclass fields
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable  # at run time: fields of a struct
 from datetime import datetime
 from random import Random
+
+import msgspec
 
 from fieldsync.retry import RetryPolicy
 from fieldsync.wire import find_unsendable_name
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How an engine behaves. `now` is aware UTC; `rng` is for jitter, never for ids or keys."""
 
     retry: RetryPolicy

@@ -10,10 +10,10 @@ batches their keys: the server answers from its receipts, with `unchanged`, or w
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from fieldsync.engine.issues import EDITED_HERE_TOO
 from fieldsync.errors import WorkUnreadable
