@@ -68,7 +68,7 @@ def main(folder: Path) -> None:
 def _fill(client: fieldsync.Client) -> None:
     store = client._engine._store  # noqa: SLF001  # as a pull would, without a server
     with store.transaction():
-        store.connection.executemany(
+        store.writer.executemany(
             "INSERT INTO replica VALUES ('work_orders', ?, 1, ?, 1)",
             ((f"{at:08}", json.dumps(ROW)) for at in range(ROWS_PULLED)),
         )

@@ -45,7 +45,7 @@ def tess(seeded: None, phone: Make, server: Server, wire: Wire) -> fieldsync.Cli
 
 def spoil(client: fieldsync.Client, sql: str) -> int:
     """Change the replica past the engine; return how many rows it was."""
-    return client._engine._store.connection.execute(sql).rowcount
+    return len(client._engine._store.writer.execute(f"{sql} RETURNING 1"))
 
 
 def rows_of(client: fieldsync.Client) -> dict[tuple[str, str], Any]:
