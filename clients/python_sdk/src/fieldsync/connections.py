@@ -57,7 +57,7 @@ class Writer:
 
     def __init__(self, connect: Connect, path: str) -> None:
         self._connection = _open(connect, path, "journal_mode = WAL", "foreign_keys = ON")
-        self.lock = threading.RLock()
+        self.lock: threading.RLock = threading.RLock()
 
     def execute(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Do one statement; its rows."""

@@ -15,7 +15,7 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from weakref import WeakSet
 
 import msgspec
@@ -206,8 +206,8 @@ class Wording(msgspec.Struct, frozen=True, kw_only=True):
 class Lazy(Generic[H]):
     """The connections of a transport: those that were `given`, or some of its own.
 
-    Its own are made for the first request: importing httpx2 and reading the certificates takes
-    longer than all else at the start of an app, which may have no link to use them on.
+    Its own are made for the first request: httpx2 and certificates take long to load, and an app
+    that starts may have no link.
     """
 
     def __init__(self, given: H | None, make: Callable[[], H]) -> None:
@@ -219,13 +219,12 @@ class Lazy(Generic[H]):
 
     def get(self) -> H:
         """The connections. Raises: TransportFailure when they are closed."""
-        if self._given is not None:
-            return self._given
         with self._lock:
             if self._is_ended:
                 raise TransportFailure("the client is closed")
-            self._own = self._own or self._make()
-            return self._own
+            if self._given is None and self._own is None:
+                self._own = self._make()
+            return cast("H", self._given or self._own)
 
     def end(self) -> H | None:
         """Give out no more of them; returns what has to be closed."""
@@ -290,8 +289,7 @@ class Transport:
 
     def close(self) -> None:
         """Close the connections, unless they came from outside."""
-        own = self._http.end()
-        if own is not None:
+        if (own := self._http.end()) is not None:
             own.close()
 
 
@@ -331,8 +329,7 @@ class AsyncTransport:
 
     async def close(self) -> None:
         """Close the connections, unless they came from outside."""
-        own = self._http.end()
-        if own is not None:
+        if (own := self._http.end()) is not None:
             await own.aclose()
 
 

@@ -68,7 +68,7 @@ class Engine:
         self._store = Store(path, connect=connect, flush_edits=flush_edits)
         self._outbox = Outbox(self._store.writer, self._store.touch)
         self._sync_lock = threading.Lock()
-        self.is_closed = False
+        self.is_closed: bool = False
         self.bell: Bell = Bell()
         self.listeners: Listeners = self._store.listeners
         self.rows: Rows = Rows(self._store)

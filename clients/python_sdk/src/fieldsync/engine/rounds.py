@@ -74,7 +74,7 @@ class Rounds:
         self._lock = lock
         self._failures = 0  # rounds without a link, one after the other
         self._wait_at_least_s = 0.0  # what the server asked for
-        self.state = State.RESTING
+        self.state: State = State.RESTING
 
     def once(
         self, held_groups: HeldGroups, meter: Meter = QUIET, *, must_check: bool = False
