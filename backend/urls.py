@@ -23,6 +23,7 @@ urlpatterns = [
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("api/v1/auth/", include("backend.accounts.urls")),
     path("api/v1/", include("sync.api.urls")),
+    path("api/v1/", include("backend.rest.urls")),
     # Last: without it, DEBUG answers unknown addresses with a page, and a POST that lacks its
     # slash with an exception.
     re_path(r"^api/(?!docs$|schema$)", error_pages.unknown_address),

@@ -22,6 +22,9 @@
     |- Unavailable            503  temporarily_unavailable    retry: the same request again
     |- TooManyWaiting         503  too_many_waiting           retry: later
     |- EditRefused             409  edit_refused               an office write was refused
+    |- RowRefused              4xx  the code of the refusal    one row was refused
+    |- PreconditionFailed      412  precondition_failed        the row is of another version
+    |- PreconditionRequired    428  precondition_required      say which version is meant
     `- BypassesFeed                programming error: a write that the feed would not hear of
 
 A refused mutation is no error but an outcome (`types.Outcome`). `docs/errors.md` lists the codes.
@@ -299,6 +302,73 @@ class EditRefused(SyncError):
     def __init__(self, results: Sequence[Result]) -> None:
         self.results = tuple(results)
         super().__init__("; ".join(_reason(result) for result in self.results[:5]))
+
+
+REFUSED_STATUS: dict[Outcome, int] = {
+    Outcome.INVALID: 400,
+    Outcome.DEPENDENCY_FAILED: 400,  # it names a row that is not there
+    Outcome.FORBIDDEN: 403,
+    Outcome.NOT_FOUND: 404,
+    Outcome.GONE: 404,
+}
+
+
+class RowRefused(SyncError):
+    """One row was refused: `code`, `status` and `detail` are those of the refusal. 409 else."""
+
+    code = "row_refused"  # the family; each has the code of its refusal
+    status = 409
+    title = "The row was refused"
+
+    def __init__(self, result: Result) -> None:
+        if result.refusal is None:
+            raise ValueError(result)
+        super().__init__(result.refusal.detail)
+        self.result = result
+        self.code = result.refusal.code  # type: ignore[misc]  # of this one
+        self.status = REFUSED_STATUS.get(result.outcome, 409)  # type: ignore[misc]  # of this one
+
+    @property
+    def members(self) -> dict[str, Any]:
+        """What the refusal says beside its text; of a conflict, the row as it is."""
+        result, refusal = self.result, self.result.refusal
+        found = {"outcome": result.outcome, **(refusal.args if refusal else {})}
+        if refusal is not None and refusal.errors:
+            found["errors"] = [
+                {"path": each.path, "code": each.code, "detail": each.detail, "args": each.args}
+                for each in refusal.errors
+            ]
+        if result.current is not None:
+            found |= {"version": result.version, "current": result.current}
+        return found
+
+
+class PreconditionFailed(SyncError):
+    """The row is not of the version that `If-Match` names; `version` is the one it is of."""
+
+    code = "precondition_failed"
+    status = 412
+    title = "The row was edited since"
+
+    def __init__(self, version: int | None) -> None:
+        super().__init__("Read the row again, and edit what it is now.")
+        self.version = version
+
+    @property
+    def members(self) -> dict[str, Any]:
+        """The version that the row is of."""
+        return {} if self.version is None else {"version": self.version}
+
+
+class PreconditionRequired(SyncError):
+    """An edit came without the version that it was made on."""
+
+    code = "precondition_required"
+    status = 428
+    title = "If-Match is required"
+
+    def __init__(self) -> None:
+        super().__init__("Send If-Match with the ETag that the row was read with.")
 
 
 def _reason(result: Result) -> str:

@@ -2,6 +2,7 @@
 
     {"policy": …, "mutations": […]}  --parse_push-->  PushRequest(policy, validate_only, mutations)
     [{"id": …, …}, …]                --parse_rows-->  the same
+    {…}                              --parse_fields-> the fields of one row
 
 A body that is taken means the same to every parser and fits in the database. The decoder sees to
 the syntax and the shape; what is left (NUL, long integers, depth, names that stand twice) shows in
@@ -79,6 +80,7 @@ class _Fault(Exception):
 
 _push_decoder = msgspec.json.Decoder(_PushBody)
 _rows_decoder = msgspec.json.Decoder(list[Wire])
+_fields_decoder = msgspec.json.Decoder(Wire)
 
 
 def parse_push(body: bytes, *, rows_max: int, depth_max: int) -> PushRequest:
@@ -128,6 +130,19 @@ def parse_rows(  # noqa: PLR0913  # what the address says, and the limits
         validate_only=validate_only,
         mutations=[_row_mutation(index, row, op, collection) for index, row in enumerate(rows)],
     )
+
+
+def parse_fields(body: bytes, *, depth_max: int) -> Wire:
+    """Return the fields of one row that `body` says: an object, exact as those of a push are.
+
+    Raises:
+        BodyMalformed: as `parse_push`.
+    """
+    fields = _decode(_fields_decoder, body, depth_max)
+    _refuse_faults(
+        body, lambda: len(fields) + _count_texts(fields.values(), depth_max - 1), depth_max
+    )
+    return fields
 
 
 def _decode(decoder: msgspec.json.Decoder[_T], body: bytes, depth_max: int) -> _T:

@@ -1,6 +1,6 @@
 """The bulk endpoints: a plain list of one collection's rows, as a push.
 
-    POST | PATCH | DELETE /api/v1/{collection}/bulk/?policy=      body: [{"id": …, …}, …]
+    POST | PATCH | DELETE /api/v1/work-orders/bulk/?policy=       body: [{"id": …, …}, …]
 
     bytes -> BulkSerializer.is_valid -> PushRequest -> BulkSerializer.save -> the report of a push
 

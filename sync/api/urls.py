@@ -32,7 +32,7 @@ urlpatterns = [
         name="sync-parked-discard",
     ),
     *(
-        path(f"{name}/bulk/", view.as_view(), name=f"{name}-bulk")
+        path(f"{name.replace('_', '-')}/bulk/", view.as_view(), name=f"{name}-bulk")
         for name, view in bulk_views().items()
     ),
 ]

@@ -13,7 +13,7 @@ from backend.fieldwork.models import WorkOrder
 from tests.phones import Phone, World, create, new_id
 from tests.scenarios.reading import outcomes, state_of
 
-ORDERS = "/api/v1/work_orders/bulk/"
+ORDERS = "/api/v1/work-orders/bulk/"
 
 
 def send(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q, Value
 from django.db.models.functions import Cast, Concat, Length
 from django.db.models.lookups import Exact, LessThanOrEqual
 
+from backend.fieldwork.models.searched import ASSET_WORDS, SITE_WORDS
 from backend.fieldwork.status import AssetStatus
 from sync.synced_model import SyncedModel
 from sync.tenancy import TenantForeignKey
@@ -40,7 +42,10 @@ class Territory(SyncedModel):
     class Meta:
         db_table = "territory"
         verbose_name_plural = "territories"
-        indexes = (models.Index(fields=("parent", "tenant_id"), name="territory_by_parent"),)
+        indexes = (
+            models.Index(fields=("parent", "tenant_id"), name="territory_by_parent"),
+            models.Index(fields=("tenant_id", "name", "id"), name="territory_by_name"),
+        )
         constraints = (
             models.CheckConstraint(condition=~Q(name=""), name="territory_named"),
             models.CheckConstraint(
@@ -71,7 +76,11 @@ class Site(SyncedModel):
 
     class Meta:
         db_table = "site"
-        indexes = (models.Index(fields=("territory", "tenant_id"), name="site_by_territory"),)
+        indexes = (
+            models.Index(fields=("territory", "tenant_id"), name="site_by_territory"),
+            models.Index(fields=("tenant_id", "name", "id"), name="site_by_name"),
+            GinIndex(SITE_WORDS, name="site_by_words"),
+        )
         constraints = (
             models.CheckConstraint(condition=~Q(name=""), name="site_named"),
             models.CheckConstraint(
@@ -99,7 +108,10 @@ class Asset(SyncedModel):
 
     class Meta:
         db_table = "asset"
-        indexes = (models.Index(fields=("site", "tenant_id"), name="asset_by_site"),)
+        indexes = (
+            models.Index(fields=("site", "tenant_id"), name="asset_by_site"),
+            GinIndex(ASSET_WORDS, name="asset_by_words"),
+        )
         constraints = (
             models.CheckConstraint(condition=~Q(category=""), name="asset_has_category"),
             models.CheckConstraint(

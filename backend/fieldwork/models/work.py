@@ -5,10 +5,12 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import ClassVar, Final
 
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q
 
 from backend.fieldwork.models.places import Asset, Site
+from backend.fieldwork.models.searched import WORK_ORDER_WORDS
 from backend.fieldwork.status import WorkOrderStatus
 from sync.synced_model import NestedModel, SyncedModel
 from sync.tenancy import TenantForeignKey, TenantReference
@@ -19,6 +21,14 @@ PRIORITY_LOWEST: Final = 5
 QUANTITY_DIGITS: Final = 12
 QUANTITY_DECIMALS: Final = 3
 QUANTITY_MIN: Final = Decimal("0.001")
+
+
+# What has no date is due last. Spelt without parameters, as the index has to be.
+DUE: Final = models.Func(
+    models.F("due_at"),
+    template="COALESCE(%(expressions)s, '9999-01-01 00:00:00+00'::timestamptz)",
+    output_field=models.DateTimeField(),
+)
 
 
 class WorkOrderKind(models.TextChoices):
@@ -68,6 +78,9 @@ class WorkOrder(SyncedModel):
             models.Index(fields=("site", "tenant_id"), name="work_order_by_site"),
             models.Index(fields=("asset", "tenant_id"), name="work_order_by_asset"),
             models.Index(fields=("assignee_id", "tenant_id"), name="work_order_by_assignee"),
+            models.Index(fields=("tenant_id", "priority", "id"), name="work_order_by_priority"),
+            models.Index(models.F("tenant_id"), DUE, models.F("id"), name="work_order_by_due"),
+            GinIndex(WORK_ORDER_WORDS, name="work_order_by_words"),
         )
         constraints = (
             models.UniqueConstraint(fields=("number", "tenant_id"), name="work_order_number_once"),
