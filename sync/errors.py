@@ -23,8 +23,7 @@
     |- TooManyWaiting         503  too_many_waiting           retry: later
     |- EditRefused             409  edit_refused               an office write was refused
     |- RowRefused              4xx  the code of the refusal    one row was refused
-    |- PreconditionFailed      412  precondition_failed        the row is of another version
-    |- PreconditionRequired    428  precondition_required      say which version is meant
+    |- PreconditionFailed, PreconditionRequired    412, 428    it is of another version; which?
     `- BypassesFeed                programming error: a write that the feed would not hear of
 
 A refused mutation is no error but an outcome (`types.Outcome`). `docs/errors.md` lists the codes.
@@ -34,6 +33,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
+
+import msgspec
 
 from sync.types import Outcome, ParkedState, Result, Wire
 
@@ -304,28 +305,24 @@ class EditRefused(SyncError):
         super().__init__("; ".join(_reason(result) for result in self.results[:5]))
 
 
-REFUSED_STATUS: dict[Outcome, int] = {
-    Outcome.INVALID: 400,
-    Outcome.DEPENDENCY_FAILED: 400,  # it names a row that is not there
-    Outcome.FORBIDDEN: 403,
-    Outcome.NOT_FOUND: 404,
-    Outcome.GONE: 404,
+REFUSED_STATUS = {
+    **{Outcome.INVALID: 400, Outcome.DEPENDENCY_FAILED: 400},  # it names a row that is not there
+    **{Outcome.FORBIDDEN: 403, Outcome.NOT_FOUND: 404, Outcome.GONE: 404},
 }
 
 
 class RowRefused(SyncError):
-    """One row was refused: `code`, `status` and `detail` are those of the refusal. 409 else."""
+    """One row was refused: `code` and `detail` are those of the refusal, `status` by its outcome."""
 
-    code = "row_refused"  # the family; each has the code of its refusal
+    code = "row_refused"  # of the family
     status = 409
     title = "The row was refused"
 
     def __init__(self, result: Result) -> None:
-        if result.refusal is None:
-            raise ValueError(result)
-        super().__init__(result.refusal.detail)
+        refusal = result.refusal
+        super().__init__(refusal.detail if refusal else "")
         self.result = result
-        self.code = result.refusal.code  # type: ignore[misc]  # of this one
+        self.code = refusal.code if refusal else self.code  # type: ignore[misc]  # of this one
         self.status = REFUSED_STATUS.get(result.outcome, 409)  # type: ignore[misc]  # of this one
 
     @property
@@ -334,10 +331,7 @@ class RowRefused(SyncError):
         result, refusal = self.result, self.result.refusal
         found = {"outcome": result.outcome, **(refusal.args if refusal else {})}
         if refusal is not None and refusal.errors:
-            found["errors"] = [
-                {"path": each.path, "code": each.code, "detail": each.detail, "args": each.args}
-                for each in refusal.errors
-            ]
+            found["errors"] = [msgspec.structs.asdict(each) for each in refusal.errors]
         if result.current is not None:
             found |= {"version": result.version, "current": result.current}
         return found
@@ -356,8 +350,8 @@ class PreconditionFailed(SyncError):
 
     @property
     def members(self) -> dict[str, Any]:
-        """The version that the row is of."""
-        return {} if self.version is None else {"version": self.version}
+        """The version that the row is of, if that is known."""
+        return {"version": self.version}
 
 
 class PreconditionRequired(SyncError):

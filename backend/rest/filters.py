@@ -66,7 +66,8 @@ class SearchFilterSet(RowFilterSet):
         if not words:
             return rows.none()
         queries = [SearchQuery(f"'{word}':*", config=CONFIG, search_type="raw") for word in words]
-        return rows.alias(words=SEARCHED[rows.model]).filter(words=reduce(and_, queries))
+        found: QuerySet[Any] = rows.alias(words=SEARCHED[rows.model])
+        return found.filter(words=reduce(and_, queries))
 
 
 class TerritoryFilterSet(RowFilterSet):

@@ -23,6 +23,7 @@ from backend.fieldwork.models import (
     WorkOrder,
 )
 
+Rows = QuerySet[Any]
 HEAD = ["id", "version", "updated_at"]
 
 
@@ -38,7 +39,7 @@ def count_of(model: type[Any], of: str, condition: Q | None = None) -> Coalesce:
 class TerritoryLine(serializers.ModelSerializer[Territory]):
     """A territory."""
 
-    parent = serializers.UUIDField(source="parent_id")
+    parent = serializers.UUIDField(source="parent_id")  # type: ignore[assignment]  # a field's name
 
     class Meta:
         model = Territory
@@ -132,24 +133,27 @@ class PartUsedLine(serializers.ModelSerializer[PartUsed]):
         fields = [*HEAD, "work_order", "work_order_number", "sku", "quantity", "unit"]
 
 
-def with_site_counts(rows: QuerySet[Any]) -> QuerySet[Any]:
+def with_site_counts(rows: Rows) -> Rows:
     """Return sites with what their lines count."""
     is_closed = Q(status__in=("done", "approved", "cancelled"))
-    return rows.annotate(
+    counted: Rows = rows.annotate(
         assets_count=count_of(Asset, "site"),
         open_work_orders_count=count_of(WorkOrder, "site", ~is_closed),
     )
+    return counted
 
 
-def with_work_order_counts(rows: QuerySet[Any]) -> QuerySet[Any]:
+def with_work_order_counts(rows: Rows) -> Rows:
     """Return work orders with what their lines count."""
-    return rows.annotate(
+    counted: Rows = rows.annotate(
         tasks_count=count_of(Task, "work_order"),
         tasks_done_count=count_of(Task, "work_order", Q(done=True)),
         notes_count=count_of(Note, "work_order"),
     )
+    return counted
 
 
-def with_answer_counts(rows: QuerySet[Any]) -> QuerySet[Any]:
+def with_answer_counts(rows: Rows) -> Rows:
     """Return inspections with the number of their answers."""
-    return rows.annotate(answers_count=count_of(Answer, "inspection"))
+    counted: Rows = rows.annotate(answers_count=count_of(Answer, "inspection"))
+    return counted

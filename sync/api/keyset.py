@@ -90,7 +90,7 @@ def put_in_order(
     rows: QuerySet[Any], place: Place, orderings: Mapping[str, Ordering]
 ) -> QuerySet[Any]:
     """Return `rows` in order, from the place on."""
-    ordered = rows.annotate(**{KEY: orderings[place.name].by})
+    ordered: QuerySet[Any] = rows.annotate(**{KEY: orderings[place.name].by})
     if place.after is not None:
         beyond = TupleLessThan if place.is_descending else TupleGreaterThan
         ordered = ordered.filter(beyond(Tuple(F(KEY), F("pk")), place.after))

@@ -50,6 +50,9 @@ def leaves(module: Any, root: type[Exception], code: str) -> list[type[Any]]:
     return [each for each in classes if issubclass(each, root) and code in vars(each)]
 
 
+REFUSED = sorted({sync_errors.RowRefused.status, *sync_errors.REFUSED_STATUS.values()})
+
+
 def request_codes() -> dict[str, str]:
     """Return every code that a request can end in, with its status."""
     of_sync = [each for each in leaves(sync_errors, SyncError, "code") if is_answered(each)]
@@ -59,6 +62,7 @@ def request_codes() -> dict[str, str]:
         **{code: str(error.status) for code, error in FRAMEWORK_ERRORS.items()},
         **{each.code: str(each.status) for each in of_sync},
         sync_errors.QuarantineRefused.code: f"{push.CONFLICT}, {push.UNPROCESSABLE}",
+        sync_errors.RowRefused.code: ", ".join(map(str, REFUSED)),
         **{each.default_code: str(each.status_code) for each in of_accounts},
     }
 
