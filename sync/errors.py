@@ -305,25 +305,19 @@ class EditRefused(SyncError):
         super().__init__("; ".join(_reason(result) for result in self.results[:5]))
 
 
-REFUSED_STATUS = {
-    **{Outcome.INVALID: 400, Outcome.DEPENDENCY_FAILED: 400},  # it names a row that is not there
-    **{Outcome.FORBIDDEN: 403, Outcome.NOT_FOUND: 404, Outcome.GONE: 404},
-}
-
-
 class RowRefused(SyncError):
-    """One row was refused: `code` and `detail` are those of the refusal, `status` by its outcome."""
+    """One row was refused: the code and the text are those of the refusal."""
 
     code = "row_refused"  # of the family
     status = 409
     title = "The row was refused"
 
-    def __init__(self, result: Result) -> None:
+    def __init__(self, result: Result, status: int) -> None:
         refusal = result.refusal
         super().__init__(refusal.detail if refusal else "")
         self.result = result
         self.code = refusal.code if refusal else self.code  # type: ignore[misc]  # of this one
-        self.status = REFUSED_STATUS.get(result.outcome, 409)  # type: ignore[misc]  # of this one
+        self.status = status  # type: ignore[misc]  # of this one
 
     @property
     def members(self) -> dict[str, Any]:

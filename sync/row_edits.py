@@ -25,6 +25,13 @@ if TYPE_CHECKING:
     import datetime
 
 OK, CREATED, NO_CONTENT = 200, 201, 204
+REFUSED = {  # 409 what is not here
+    Outcome.INVALID: 400,
+    Outcome.DEPENDENCY_FAILED: 400,  # it names a row that is not there
+    Outcome.FORBIDDEN: 403,
+    Outcome.NOT_FOUND: 404,
+    Outcome.GONE: 404,
+}
 
 
 def edit_row(
@@ -90,7 +97,7 @@ def _check(mutation: Mutation, result: Result, carried: batch.Carried) -> None:
     if result.outcome is Outcome.CONFLICT and wanted not in {None, result.version}:
         raise PreconditionFailed(result.version)
     if result.refusal is not None:
-        raise RowRefused(result)
+        raise RowRefused(result, REFUSED.get(result.outcome, RowRefused.status))
     if mutation.op is Op.UPDATE and wanted not in {None, _version_before(result, carried)}:
         raise PreconditionFailed(_version_before(result, carried))
 

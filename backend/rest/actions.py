@@ -14,8 +14,13 @@ if TYPE_CHECKING:
 BEFORE_ASSIGNED = frozenset({WorkOrderStatus.DRAFT, WorkOrderStatus.OPEN})
 
 
-class NothingSerializer(serializers.Serializer[Any]):
-    """An action that needs no words."""
+class SummaryShape(serializers.Serializer[Any]):
+    """How many work orders there are."""
+
+    count = serializers.IntegerField()
+    by_status = serializers.DictField(child=serializers.IntegerField())
+    by_priority = serializers.DictField(child=serializers.IntegerField())
+    unassigned = serializers.IntegerField()
 
 
 class AssignSerializer(serializers.Serializer[Any]):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.db.models import Count, Q, QuerySet
 from django_filters.rest_framework import DjangoFilterBackend
+from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
 
 from backend.fieldwork.status import WorkOrderStatus
@@ -16,11 +17,12 @@ from backend.rest import filters, lines, orderings
 from backend.rest.actions import (
     AssignSerializer,
     CompleteSerializer,
-    NothingSerializer,
+    SummaryShape,
     assignment,
 )
 from sync.api import list_cache
 from sync.api.actor import actor_of
+from sync.api.row_schema import described, filter_parameters, problems
 from sync.api.row_views import RowViewSet
 from sync.clock import render_time, utc_now
 from sync.registry import Collection, ranked_collections
@@ -51,6 +53,7 @@ class FieldworkViewSet(RowViewSet):
     ordering: ClassVar[str] = "-id"
 
 
+@described
 class TerritoryViewSet(FieldworkViewSet):
     """Territories."""
 
@@ -61,6 +64,7 @@ class TerritoryViewSet(FieldworkViewSet):
     ordering: ClassVar[str] = "name"
 
 
+@described
 class SiteViewSet(FieldworkViewSet):
     """Sites."""
 
@@ -75,6 +79,7 @@ class SiteViewSet(FieldworkViewSet):
         return lines.with_site_counts(rows.select_related("territory"))
 
 
+@described
 class AssetViewSet(FieldworkViewSet):
     """Assets."""
 
@@ -87,6 +92,7 @@ class AssetViewSet(FieldworkViewSet):
         return rows.select_related("site")
 
 
+@described
 class WorkOrderViewSet(FieldworkViewSet):
     """Work orders, and the steps that they take."""
 
@@ -99,6 +105,11 @@ class WorkOrderViewSet(FieldworkViewSet):
         """Return work orders with their sites and counts."""
         return lines.with_work_order_counts(rows.select_related("site"))
 
+    @extend_schema(
+        operation_id="work_orders_summary",
+        parameters=[*filter_parameters(filters.WorkOrderFilterSet)],
+        responses={200: SummaryShape, 304: None, **problems(400, 401)},
+    )
     @action(detail=False)
     def summary(self, request: Request) -> HttpResponse | Response:
         """Count the work orders that one may see, by status and by priority; filters apply."""
@@ -128,10 +139,10 @@ class WorkOrderViewSet(FieldworkViewSet):
             "unassigned": unassigned,
         }
 
-    @action(detail=True, methods=["post"])
+    @action(detail=True, methods=["post"], body=AssignSerializer)
     def assign(self, request: Request, pk: object) -> HttpResponse:
         """Give it to somebody; one that was open is assigned then."""
-        given = self.read_body(request, AssignSerializer)
+        given = self.read_body(request)
         return self.edit(request, pk, lambda row: assignment(row, given["assignee"]))
 
     @action(detail=True, methods=["post"])
@@ -139,10 +150,10 @@ class WorkOrderViewSet(FieldworkViewSet):
         """Begin, or go on."""
         return self._step(request, pk, WorkOrderStatus.IN_PROGRESS)
 
-    @action(detail=True, methods=["post"])
+    @action(detail=True, methods=["post"], body=CompleteSerializer)
     def complete(self, request: Request, pk: object) -> HttpResponse:
         """Say that it is done: now, or at `completed_at`."""
-        given = self.read_body(request, CompleteSerializer)
+        given = self.read_body(request)
         edit = {
             "status": WorkOrderStatus.DONE.value,
             "completed_at": render_time(given.get("completed_at") or utc_now()),
@@ -160,10 +171,11 @@ class WorkOrderViewSet(FieldworkViewSet):
         return self._step(request, pk, WorkOrderStatus.CANCELLED)
 
     def _step(self, request: Request, pk: object, to: WorkOrderStatus) -> HttpResponse:
-        self.read_body(request, NothingSerializer)
+        self.read_body(request)
         return self.edit(request, pk, lambda _row: {"status": to.value})
 
 
+@described
 class InspectionViewSet(FieldworkViewSet):
     """Inspections."""
 
@@ -176,6 +188,7 @@ class InspectionViewSet(FieldworkViewSet):
         return lines.with_answer_counts(rows.select_related("asset"))
 
 
+@described
 class NoteViewSet(FieldworkViewSet):
     """Notes."""
 
@@ -188,6 +201,7 @@ class NoteViewSet(FieldworkViewSet):
         return rows.select_related("work_order")
 
 
+@described
 class PartUsedViewSet(FieldworkViewSet):
     """Material used."""
 

@@ -10,18 +10,25 @@ and gives to a router. Writes need the version that they are made on: `If-Match`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from django.http import Http404, HttpResponse, HttpResponseNotModified
+from django.http import (
+    Http404,
+    HttpResponse,
+    HttpResponseNotModified,
+    StreamingHttpResponse,
+)
 from django.utils.http import http_date
+from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
 from rest_framework.response import Response
+from rest_framework.serializers import Serializer
 from rest_framework.viewsets import GenericViewSet
 
 from sync import clock, row_edits, wire
-from sync.api import answers, conditions, list_cache
+from sync.api import answers, conditions, exports, list_cache
 from sync.api.actor import actor_of
 from sync.api.body import read_json_body, read_optional_json_body
 from sync.api.keyset import Ordering, read_page, read_place
@@ -55,12 +62,14 @@ class RowViewSet(GenericViewSet[Any]):
     orderings: ClassVar[Mapping[str, Ordering]]
     ordering: ClassVar[str]  # of a request that names none
     lookup_value_converter = "uuid"
+    body: type[Serializer[Any]] = Serializer  # of an action; one that takes nothing has no fields
+    throttle_scope = ""  # of writes and reads alike; an export has its own
 
     # reading
 
     def get_queryset(self) -> QuerySet[Any]:
-        """Return the rows that the client may see."""
-        return visible_rows(actor_of(self.request), self.collection)
+        """Return no rows: for the API description, which wants the model. See `visible_rows`."""
+        return self.collection.model._default_manager.none()
 
     def listed(self, rows: QuerySet[Any], actor: Actor) -> QuerySet[Any]:  # noqa: ARG002
         """Return `rows` with all that the list's serializer reads of them."""
@@ -78,6 +87,26 @@ class RowViewSet(GenericViewSet[Any]):
         page, following = read_page(self.listed(rows, actor), place, self.orderings)
         shown = self.list_serializer(page, many=True, context=self.get_serializer_context())
         return {"results": shown.data, "next": following}
+
+    @action(detail=False, throttle_scope="export")
+    def export(self, request: Request) -> StreamingHttpResponse:
+        """Give all rows that the list's filters choose, as a file."""
+        self.check_parameters(request, beyond=frozenset({"as"}))
+        form = exports.read_format(request)
+
+        def read_rows(actor: Actor) -> QuerySet[Any]:
+            return self.listed(self.filter_queryset(visible_rows(actor, self.collection)), actor)
+
+        def show(rows: Sequence[Any]) -> Sequence[Mapping[str, Any]]:
+            context = self.get_serializer_context()
+            shown: Sequence[Mapping[str, Any]] = self.list_serializer(
+                rows, many=True, context=context
+            ).data
+            return shown
+
+        self.filter_queryset(visible_rows(actor_of(request), self.collection))  # or a 400, now
+        name, by_id = self.collection.name, self.orderings["id"]
+        return exports.stream(request, form, name, read_rows=read_rows, show=show, by_id=by_id)
 
     def check_parameters(self, request: Request, *, beyond: frozenset[str] = PAGING) -> None:
         """See that the query says nothing that would be ignored.
@@ -158,15 +187,15 @@ class RowViewSet(GenericViewSet[Any]):
         data = make(wire.decode(found.payload))
         return self._edit(request, Op.UPDATE, str(pk), data, base=base or found.version)
 
-    def read_body(self, request: Request, shape: type[BaseSerializer[Any]]) -> Any:
+    def read_body(self, request: Request) -> Any:
         """Return what the body of an action says; none is an empty one.
 
         Raises:
-            ValidationError, BodyMalformed: it does not fit `shape`.
+            ValidationError, BodyMalformed: it is not what the action takes.
         """
         self._body = read_optional_json_body(request)
         fields = parse_fields(self._body, depth_max=sync_settings().json_depth_max)
-        given = shape(data=fields)
+        given = self.body(data=fields)
         given.is_valid(raise_exception=True)
         return given.validated_data
 

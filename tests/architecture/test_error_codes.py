@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from backend.accounts import errors as account_errors
 from backend.accounts.errors import AccountError
-from sync import database_verdict, errors as sync_errors, push
+from sync import database_verdict, errors as sync_errors, push, row_edits
 from sync.api.exception_handler import FRAMEWORK_ERRORS, RENAMED
 from sync.errors import SyncError
 from sync.registry import ranked_collections
@@ -50,7 +50,7 @@ def leaves(module: Any, root: type[Exception], code: str) -> list[type[Any]]:
     return [each for each in classes if issubclass(each, root) and code in vars(each)]
 
 
-REFUSED = sorted({sync_errors.RowRefused.status, *sync_errors.REFUSED_STATUS.values()})
+REFUSED = sorted({sync_errors.RowRefused.status, *row_edits.REFUSED.values()})
 
 
 def request_codes() -> dict[str, str]:
