@@ -123,6 +123,9 @@ class Actor:
     cannot be traced to any row is shown to those who hold one of `home_scopes`, or else one of
     `scopes`.
 
+    `sees_most` is a hint: lists ask row by row whether the actor sees it; of others they ask which
+    rows their scopes have.
+
     `stream` is the tenant's, if the query that looked the actor up brought it along: a pull with
     nothing new is then one round trip. It grows old; whoever goes on with an actor drops it.
     """
@@ -136,6 +139,7 @@ class Actor:
     has_quarantine: bool = False
     may_review: bool = False
     home_scopes: frozenset[str] = frozenset()
+    sees_most: bool = False
     stream: StreamState | None = dataclasses.field(default=None, compare=False)
 
     def can_see(self, scopes: frozenset[str]) -> bool:

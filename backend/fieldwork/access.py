@@ -23,7 +23,7 @@ from backend.accounts.models import Device, Membership, Role
 from backend.accounts.selectors import DeviceSession, load_session
 from backend.fieldwork.collections import TENANT_SCOPE, territory_scope, user_scope
 from backend.fieldwork.models import Territory
-from backend.fieldwork.roles import REVIEWERS
+from backend.fieldwork.roles import REVIEWERS, TENANT_WIDE
 from sync.clock import render_time
 from sync.types import Actor, KnownDevice, StreamState
 
@@ -120,6 +120,7 @@ def _actor(
         scopes=scopes,
         has_quarantine=membership.tenant.has_quarantine,
         may_review=membership.role in REVIEWERS,
+        sees_most=membership.role in TENANT_WIDE,
         # Everybody holds `tenant` and nobody else `user:<id>`: territories say who is to know.
         home_scopes=scopes - {TENANT_SCOPE, user_scope(membership.user_id)},
         stream=stream,

@@ -74,7 +74,7 @@ class SiteViewSet(FieldworkViewSet):
     orderings: ClassVar[Mapping[str, Ordering]] = orderings.BY_NAME
     ordering: ClassVar[str] = "name"
 
-    def listed(self, rows: QuerySet[Any], actor: Actor) -> QuerySet[Any]:  # noqa: ARG002
+    def listed(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         """Return sites with their territories and counts."""
         return lines.with_site_counts(rows.select_related("territory"))
 
@@ -87,7 +87,7 @@ class AssetViewSet(FieldworkViewSet):
     list_serializer: ClassVar[type[BaseSerializer[Any]]] = lines.AssetLine
     filterset_class = filters.AssetFilterSet
 
-    def listed(self, rows: QuerySet[Any], actor: Actor) -> QuerySet[Any]:  # noqa: ARG002
+    def listed(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         """Return assets with their sites."""
         return rows.select_related("site")
 
@@ -101,7 +101,7 @@ class WorkOrderViewSet(FieldworkViewSet):
     filterset_class = filters.WorkOrderFilterSet
     orderings: ClassVar[Mapping[str, Ordering]] = orderings.WORK_ORDERS
 
-    def listed(self, rows: QuerySet[Any], actor: Actor) -> QuerySet[Any]:  # noqa: ARG002
+    def listed(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         """Return work orders with their sites and counts."""
         return lines.with_work_order_counts(rows.select_related("site"))
 
@@ -183,7 +183,7 @@ class InspectionViewSet(FieldworkViewSet):
     list_serializer: ClassVar[type[BaseSerializer[Any]]] = lines.InspectionLine
     filterset_class = filters.InspectionFilterSet
 
-    def listed(self, rows: QuerySet[Any], actor: Actor) -> QuerySet[Any]:  # noqa: ARG002
+    def listed(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         """Return inspections with their assets and counts."""
         return lines.with_answer_counts(rows.select_related("asset"))
 
@@ -196,7 +196,7 @@ class NoteViewSet(FieldworkViewSet):
     list_serializer: ClassVar[type[BaseSerializer[Any]]] = lines.NoteLine
     filterset_class = filters.NoteFilterSet
 
-    def listed(self, rows: QuerySet[Any], actor: Actor) -> QuerySet[Any]:  # noqa: ARG002
+    def listed(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         """Return notes with their work orders."""
         return rows.select_related("work_order")
 
@@ -209,6 +209,6 @@ class PartUsedViewSet(FieldworkViewSet):
     list_serializer: ClassVar[type[BaseSerializer[Any]]] = lines.PartUsedLine
     filterset_class = filters.PartUsedFilterSet
 
-    def listed(self, rows: QuerySet[Any], actor: Actor) -> QuerySet[Any]:  # noqa: ARG002
+    def listed(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         """Return material with its work orders."""
         return rows.select_related("work_order")

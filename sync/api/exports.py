@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sync.types import Actor
 
     ReadRows = Callable[[Actor], QuerySet[Any]]
-    Show = Callable[[Sequence[Any]], Sequence[Mapping[str, Any]]]
+    Show = Callable[[Actor, Sequence[UUID]], Sequence[Mapping[str, Any]]]
 
 CSV, NDJSON = "csv", "ndjson"
 TYPES: Final = {CSV: "text/csv; charset=utf-8", NDJSON: "application/x-ndjson"}
@@ -102,8 +102,8 @@ class _Export:
         page, following = read_page(self._read_rows(actor), place, self._orderings)
         self.has_more = following is not None
         if page:
-            self._after = (page[-1].pk, page[-1].pk)
-        return self._show(page)
+            self._after = (page[-1], page[-1])
+        return self._show(actor, page)
 
 
 async def _send(

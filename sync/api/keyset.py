@@ -77,13 +77,20 @@ def read_place(request: Request, orderings: Mapping[str, Ordering], default: str
 
 def read_page(
     rows: QuerySet[Any], place: Place, orderings: Mapping[str, Ordering]
-) -> tuple[list[Any], str | None]:
-    """Return the rows of the page, and where the next begins; None behind the last."""
-    found = list(put_in_order(rows, place, orderings)[: place.limit + 1])
+) -> tuple[list[UUID], str | None]:
+    """Return the ids of the page's rows, and where the next begins; None behind the last.
+
+    Ids alone: with all that is shown of a row joined to it, PostgreSQL may well join first, and
+    choose the page's rows then.
+    """
+    ordered = put_in_order(rows, place, orderings).values_list("pk", KEY)
+    found = list(ordered[: place.limit + 1])
     page = found[: place.limit]
+    ids = [row_id for row_id, _ in page]
     if len(found) <= place.limit:
-        return page, None
-    return page, _render_after(page[-1], place)
+        return ids, None
+    row_id, value = page[-1]
+    return ids, _render_after(row_id, value, place)
 
 
 def put_in_order(
@@ -124,10 +131,9 @@ def _parse_cursor(text: str) -> _Cursor:
     return msgspec.json.decode(packed, type=_Cursor)
 
 
-def _render_after(row: Any, place: Place) -> str:
-    value = getattr(row, KEY)
+def _render_after(row_id: UUID, value: Any, place: Place) -> str:
     if not isinstance(value, str | int | float | bool):
         value = value.isoformat() if hasattr(value, "isoformat") else str(value)
     sign = "-" if place.is_descending else ""
-    cursor = _Cursor(f"{sign}{place.name}", value, str(row.pk))
+    cursor = _Cursor(f"{sign}{place.name}", value, str(row_id))
     return base64.urlsafe_b64encode(msgspec.json.encode(cursor)).decode()

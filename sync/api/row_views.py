@@ -40,9 +40,11 @@ from sync.push import parse_key
 from sync.push_body import parse_fields
 from sync.receipts import Answer
 from sync.types import Actor, Mutation, NestedPolicy, Op, Wire
-from sync.visible import find_row, visible_rows
+from sync.visible import find_row, tenant_rows, visible_rows
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from django.db.models import QuerySet
     from rest_framework.request import Request
     from rest_framework.serializers import BaseSerializer
@@ -71,7 +73,7 @@ class RowViewSet(GenericViewSet[Any]):
         """Return no rows: for the API description, which wants the model. See `visible_rows`."""
         return self.collection.model._default_manager.none()
 
-    def listed(self, rows: QuerySet[Any], actor: Actor) -> QuerySet[Any]:  # noqa: ARG002
+    def listed(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         """Return `rows` with all that the list's serializer reads of them."""
         return rows
 
@@ -84,9 +86,17 @@ class RowViewSet(GenericViewSet[Any]):
     def _read_list(self, request: Request, actor: Actor) -> Wire:
         place = read_place(request, self.orderings, self.ordering)
         rows = self.filter_queryset(visible_rows(actor, self.collection))
-        page, following = read_page(self.listed(rows, actor), place, self.orderings)
-        shown = self.list_serializer(page, many=True, context=self.get_serializer_context())
-        return {"results": shown.data, "next": following}
+        page, following = read_page(rows, place, self.orderings)
+        return {"results": self._show(actor, page), "next": following}
+
+    def _show(self, actor: Actor, page: Sequence[UUID]) -> Sequence[Mapping[str, Any]]:
+        """Return the lines of these rows, in their order; of one that is gone by now, none."""
+        chosen = tenant_rows(actor, self.collection).filter(pk__in=page)
+        found = {row.pk: row for row in self.listed(chosen)}
+        rows = [found[row_id] for row_id in page if row_id in found]
+        shown = self.list_serializer(rows, many=True, context=self.get_serializer_context())
+        lines: Sequence[Mapping[str, Any]] = shown.data
+        return lines
 
     @action(detail=False, throttle_scope="export")
     def export(self, request: Request) -> StreamingHttpResponse:
@@ -95,18 +105,13 @@ class RowViewSet(GenericViewSet[Any]):
         form = exports.read_format(request)
 
         def read_rows(actor: Actor) -> QuerySet[Any]:
-            return self.listed(self.filter_queryset(visible_rows(actor, self.collection)), actor)
-
-        def show(rows: Sequence[Any]) -> Sequence[Mapping[str, Any]]:
-            context = self.get_serializer_context()
-            shown: Sequence[Mapping[str, Any]] = self.list_serializer(
-                rows, many=True, context=context
-            ).data
-            return shown
+            return self.filter_queryset(visible_rows(actor, self.collection))
 
         self.filter_queryset(visible_rows(actor_of(request), self.collection))  # or a 400, now
         name, by_id = self.collection.name, self.orderings["id"]
-        return exports.stream(request, form, name, read_rows=read_rows, show=show, by_id=by_id)
+        return exports.stream(
+            request, form, name, read_rows=read_rows, show=self._show, by_id=by_id
+        )
 
     def check_parameters(self, request: Request, *, beyond: frozenset[str] = PAGING) -> None:
         """See that the query says nothing that would be ignored.

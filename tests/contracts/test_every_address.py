@@ -140,7 +140,7 @@ def walk(patterns: Any, before: str) -> Iterator[tuple[str, Any]]:
 
 def methods_of(callback: Any) -> set[str]:
     if actions := getattr(callback, "actions", None):
-        return {method.upper() for method in actions}
+        return {method.upper() for method in actions} - {"HEAD"}
     view = getattr(callback, "cls", None) or getattr(callback, "view_class", None)
     if view is None:
         return DJANGO_VIEWS

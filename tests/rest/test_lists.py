@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,9 +12,12 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoAssertNumQueries
 
+from backend.accounts.models import Role
+from backend.fieldwork import access
 from backend.fieldwork.models import WorkOrder
-from sync import local_edits, visible
+from sync import local_edits
 from sync.ids import uuid7
+from sync.types import Actor
 from tests.phones import Phone, World
 from tests.rest.conftest import ORDERS, make_inspection, make_order, problem
 
@@ -27,7 +31,7 @@ ADDRESSES = {
     "parts_used": "/api/v1/parts-used/",
 }
 PAGES_MAX = 100
-QUERIES = 3  # who asks, the feed's head for those without a stream, the page
+QUERIES = 4  # who asks and what they hold, the page's rows, their lines
 
 
 def get(who: Phone, url: str, **query: Any) -> dict[str, Any]:
@@ -67,12 +71,17 @@ def busy(dora: Phone, wales: World, northwind: World) -> World:
 
 
 @pytest.mark.parametrize("role", ["technician", "supervisor", "dispatcher", "admin", "auditor"])
-@pytest.mark.parametrize("few_scopes", [0, 16])
+@pytest.mark.parametrize("tenant_wide", [frozenset(), frozenset(Role.values)])
 def test_list_shows_what_a_phone_would_hold(
-    busy: World, role: str, few_scopes: int, monkeypatch: pytest.MonkeyPatch
+    busy: World, role: str, tenant_wide: frozenset[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For every role and collection, whichever way the rows are looked up."""
-    monkeypatch.setattr(visible, "FEW_SCOPES", few_scopes)
+    actor = access._actor
+
+    def hinted(*args: Any) -> Actor:
+        return replace(actor(*args), sees_most=role in tenant_wide)
+
+    monkeypatch.setattr(access, "_actor", hinted)
     who = busy.hire(role)
     who.pull()
 
