@@ -52,6 +52,11 @@ laws: install ## Try the laws of the pull and those of the SDK on 5,000 historie
 	@GAPS_ROUNDS=100 $(WITH_STACK) $(PYTEST) -v --hypothesis-profile=many tests/laws/test_pull.py \
 		tests/sdk/test_laws.py tests/faults/test_feed_has_no_gaps.py $(ARGS)
 
+.PHONY: openapi
+openapi: install ## Write docs/openapi anew, from the code
+	@$(NO_DATABASE) DJANGO_SETTINGS_MODULE=backend.settings.test $(PY) manage.py spectacular \
+		--validate --fail-on-warn --file docs/openapi/v1.yaml
+
 .PHONY: bench
 bench: install ## Measure pushes and pulls against a bare floor, 10 minutes (ARGS="--quick", ARGS="--help")
 	@$(PY) -m loadtests.bench $(ARGS)

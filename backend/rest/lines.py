@@ -39,7 +39,7 @@ def count_of(model: type[Any], of: str, condition: Q | None = None) -> Coalesce:
 class TerritoryLine(serializers.ModelSerializer[Territory]):
     """A territory."""
 
-    parent = serializers.UUIDField(source="parent_id")  # type: ignore[assignment]  # a field's name
+    parent = serializers.UUIDField(source="parent_id", allow_null=True)  # type: ignore[assignment]  # a field's name
 
     class Meta:
         model = Territory
@@ -79,7 +79,7 @@ class WorkOrderLine(serializers.ModelSerializer[WorkOrder]):
 
     site = serializers.UUIDField(source="site_id")
     site_name = serializers.CharField(source="site.name")
-    assignee = serializers.UUIDField(source="assignee_id")
+    assignee = serializers.UUIDField(source="assignee_id", allow_null=True)
     tasks_count = serializers.IntegerField()
     tasks_done_count = serializers.IntegerField()
     notes_count = serializers.IntegerField()
@@ -98,7 +98,7 @@ class InspectionLine(serializers.ModelSerializer[Inspection]):
 
     asset = serializers.UUIDField(source="asset_id")
     asset_category = serializers.CharField(source="asset.category")
-    work_order = serializers.UUIDField(source="work_order_id")
+    work_order = serializers.UUIDField(source="work_order_id", allow_null=True)
     answers_count = serializers.IntegerField()
 
     class Meta:
@@ -115,7 +115,7 @@ class NoteLine(serializers.ModelSerializer[Note]):
 
     work_order = serializers.UUIDField(source="work_order_id")
     work_order_number = serializers.CharField(source="work_order.number")
-    author = serializers.UUIDField(source="author_id")
+    author = serializers.UUIDField(source="author_id", allow_null=True)
 
     class Meta:
         model = Note

@@ -152,6 +152,10 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "SERVE_INCLUDE_SCHEMA": False,
     "COMPONENT_SPLIT_REQUEST": True,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "backend.api_description.add_errors",
+    ],
     "ENUM_NAME_OVERRIDES": {
         "MutationShapeOpEnum": "sync.api.serializers.OPS",
         "AssetStatusEnum": "backend.fieldwork.status.AssetStatus",

@@ -13,6 +13,7 @@ from drf_spectacular.utils import (
     OpenApiParameter,
     OpenApiResponse,
     extend_schema,
+    extend_schema_serializer,
     extend_schema_view,
 )
 from rest_framework import serializers
@@ -62,14 +63,16 @@ def described(view: View) -> View:
     name = view.collection.name
     steps: list[Any] = [each for each in view.get_extra_actions() if each.detail]  # type: ignore[attr-defined]  # DRF's
     row, line = row_shape(view), view.list_serializer
-    page = type(
-        f"{line.__name__}Page",
-        (serializers.Serializer,),
-        {
-            "results": line(many=True),
-            "next": serializers.CharField(allow_null=True, help_text="Send it as `after`."),
-            "__doc__": "One page of a list.",
-        },
+    page = extend_schema_serializer(many=False)(
+        type(
+            f"{line.__name__}Page",
+            (serializers.Serializer,),
+            {
+                "results": line(many=True),
+                "next": serializers.CharField(allow_null=True, help_text="Send it as `after`."),
+                "__doc__": "One page of a list.",
+            },
+        )
     )
     described: Any = extend_schema_view(
         list=extend_schema(
@@ -98,7 +101,7 @@ def described(view: View) -> View:
             responses={200: row, 304: None, **problems(401, 404)},
         ),
         create=edit(f"{name}_create", view.collection.serializer, row, status=201, is_new=True),
-        update=edit(f"{name}_replace", view.collection.serializer, row, parameters=[IF_NEW]),
+        update=edit(f"{name}_replace", view.collection.serializer, row, may_create=True),
         partial_update=edit(f"{name}_update", view.collection.serializer(partial=True), row),
         destroy=edit(f"{name}_delete", None, None, status=204),
         **{step.__name__: _step(name, step, row) for step in steps},
@@ -115,7 +118,7 @@ def edit(  # noqa: PLR0913  # what there is to say of an edit
     status: int = 200,
     is_new: bool = False,
     is_conditional: bool = True,
-    parameters: list[OpenApiParameter] | None = None,
+    may_create: bool = False,
 ) -> Any:
     """Return the description of what writes one row and answers it."""
     refused = [400, 401, 403, 404, 409, 413, 415, 422, 503]
@@ -124,9 +127,17 @@ def edit(  # noqa: PLR0913  # what there is to say of an edit
     answer = row or OpenApiResponse(description="Nothing.")
     return extend_schema(
         operation_id=operation_id,
-        parameters=[KEY, *([] if is_new else [IF_MATCH]), ETAG, *(parameters or [])],
+        parameters=[
+            *(KEY, ETAG),
+            *([] if is_new else [IF_MATCH]),
+            *([IF_NEW] if may_create else []),
+        ],
         request=request,
-        responses={status: answer, **problems(*sorted(refused))},
+        responses={
+            status: answer,
+            **({201: answer} if may_create else {}),
+            **problems(*sorted(refused)),
+        },
     )
 
 

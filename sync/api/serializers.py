@@ -172,11 +172,11 @@ class ProblemShape(serializers.Serializer[Any]):
 
 
 class RejectedShape(ProblemShape):
-    """A rejected all_or_nothing push: a problem that carries the report."""
+    """A push that was refused; one that was carried out and rejected carries its report."""
 
     status = serializers.IntegerField()
-    server_time = serializers.DateTimeField()
-    results = ResultShape(many=True)
+    server_time = serializers.DateTimeField(required=False)
+    results = ResultShape(many=True, required=False)
 
 
 class ParkedShape(serializers.Serializer[Any]):

@@ -33,8 +33,8 @@ KEY = OpenApiParameter(
 
 PUSHED: dict[Any, Any] = {
     200: shapes.ReportShape,
-    409: shapes.RejectedShape,
-    422: shapes.RejectedShape,
+    (409, PROBLEM_JSON): shapes.RejectedShape,
+    (422, PROBLEM_JSON): shapes.RejectedShape,
     (400, PROBLEM_JSON): shapes.ProblemShape,
     (413, PROBLEM_JSON): shapes.ProblemShape,
     (503, PROBLEM_JSON): shapes.ProblemShape,

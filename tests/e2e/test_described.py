@@ -1,0 +1,61 @@
+"""The API against its description: whatever is generated from it is answered as it says, never 500.
+
+A real server, asked by the dispatcher, who may most. Streams that never end are asked elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx2
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from backend.devstack.server import Server
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+]
+EXAMPLES = 20  # an operation
+ENDLESS = frozenset({"GET /api/v1/sync/events"})
+DEVICE = {"install_id": "described", "platform": "test", "app_version": "1"}
+LOGIN = {"username": "dora", "password": "fieldsync", "device": DEVICE}
+TIMEOUT_S = 30.0
+
+
+def test_generated_requests_are_answered_as_described(seeded: None, server: Server) -> None:
+    """Every operation; all that is wrong is told at once."""
+    login = httpx2.post(f"{server.url}/api/v1/auth/token", json=LOGIN, timeout=TIMEOUT_S)
+    headers = {"Authorization": f"Bearer {login.json()['access']}"}
+    schema: Any = schemathesis.openapi.from_url(f"{server.url}/api/schema/?format=json")
+    operations = [each.ok() for each in schema.get_all_operations()]
+    assert {each.label for each in operations} > ENDLESS
+    wrong: list[str] = []
+
+    for operation in operations:
+        if operation.label not in ENDLESS:
+            try:
+                _try(operation, headers)
+            except Exception as error:  # one operation after the other
+                wrong.append(f"{operation.label}: {error}")
+
+    assert wrong == [], "\n\n".join(wrong)
+
+
+def _try(operation: Any, headers: dict[str, str]) -> None:
+    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(operation.as_strategy())
+    def ask(case: Any) -> None:
+        case.query.pop("wait", None)  # nobody has anything to say
+        case.call_and_validate(headers=headers, checks=CHECKS, timeout=TIMEOUT_S)
+
+    ask()
