@@ -17,7 +17,7 @@ from rest_framework.test import APIClient
 
 from backend.accounts.models import Device, Membership, Role, Tenant, User
 from backend.accounts.selectors import load_session
-from backend.accounts.tokens import make_pair
+from backend.accounts.tokens import make_access
 from sync import local_edits
 from sync.clock import utc_now
 from sync.ids import uuid7
@@ -180,4 +180,4 @@ def make_session(user: User, tenant: Tenant, install_id: str) -> tuple[UUID, str
         last_seen_at=utc_now(),
     )  # fmt: skip
     session = load_session(user_id=user.pk, tenant_id=tenant.pk, device_id=device.pk)
-    return device.pk, make_pair(session).access
+    return device.pk, make_access(session)

@@ -50,7 +50,10 @@ class DeviceJWTAuthentication(JWTAuthentication):
         now = utc_now()
         claims = read_access(raw_token, now=now)
         session = load_session(
-            user_id=claims.user_id, tenant_id=claims.tenant_id, device_id=claims.device_id
+            user_id=claims.user_id,
+            tenant_id=claims.tenant_id,
+            device_id=claims.device_id,
+            login_id=claims.login_id,
         )
         client_time = request.headers.get(CLIENT_TIME_HEADER, "")
         note_seen(session.device, client_time=client_time, now=now)

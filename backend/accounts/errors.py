@@ -2,6 +2,7 @@
 
     AccountError
     |- TenantRequired              400  tenant_required
+    |- DeviceMissing               404  device_not_found
     `- NotLoggedIn                 401
        |- CredentialsInvalid            invalid_credentials   one for all causes: no names leak
        |- TokenInvalid                  token_invalid
@@ -9,7 +10,9 @@
        |- UserInactive                  user_inactive
        |- TenantInactive                tenant_inactive
        |- MembershipInactive            membership_inactive
-       `- DeviceRevoked                 device_revoked
+       |- DeviceRevoked                 device_revoked        `wipe`: delete what is held
+       |- LoginEnded                    login_ended           logged out, or in again, elsewhere
+       `- TokenReused                   token_reused          somebody has a copy: all over
 
 Leaves have a stable `code`, an HTTP status and a title; `docs/errors.md` lists them. None of them
 is helped by repeating the same request.
@@ -111,3 +114,37 @@ class DeviceRevoked(NotLoggedIn):
     default_code = "device_revoked"
     default_detail = "This device was locked out; ask the office."
     title = "The device is revoked"
+
+    def __init__(self, *, must_wipe: bool = False) -> None:
+        super().__init__()
+        self.must_wipe = must_wipe
+
+    @property
+    def members(self) -> dict[str, Any]:
+        """Whether the app is to delete what it holds."""
+        return {"wipe": self.must_wipe}
+
+
+class LoginEnded(NotLoggedIn):
+    """The device has logged out, or in again, since the token was made."""
+
+    default_code = "login_ended"
+    default_detail = "This login is over: log in again."
+    title = "The login has ended"
+
+
+class TokenReused(NotLoggedIn):
+    """A refresh token came again after its successor was used: two have it, one is a thief."""
+
+    default_code = "token_reused"
+    default_detail = "This token was used before. The login is over on all sides: log in again."
+    title = "The token was used before"
+
+
+class DeviceMissing(AccountError):
+    """There is no such device, or none that the user may see."""
+
+    status_code = 404
+    default_code = "device_not_found"
+    default_detail = "There is no device with that id, or none that you may see."
+    title = "No such device"

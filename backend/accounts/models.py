@@ -116,6 +116,9 @@ class Membership(models.Model):
 class Device(models.Model):
     """One installed app, registered to one user of one tenant.
 
+    It has one login at a time: its access tokens name `login_id`, and its refresh tokens are a
+    chain, of which only the newest one's hash is known here (see `refresh_tokens`).
+
     `clock_skew_ms` is the device's clock less the server's, as last heard: kept for people to
     read, and never used in any decision.
     """
@@ -123,6 +126,7 @@ class Device(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="devices")
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="devices")
+    name = models.CharField(max_length=100, blank=True, default="")  # as its user calls it
     install_id = models.CharField(max_length=64)
     platform = models.CharField(max_length=32)
     app_version = models.CharField(max_length=32)
@@ -130,6 +134,14 @@ class Device(models.Model):
     last_seen_at = models.DateTimeField()
     clock_skew_ms = models.BigIntegerField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
+    must_wipe = models.BooleanField(
+        "wipe", default=False, help_text="Tell the revoked app to delete what it holds."
+    )
+    login_id = models.UUIDField(null=True, editable=False, default=uuid.uuid4)
+    refresh_key = models.BinaryField(max_length=32, null=True)
+    refresh_number = models.BigIntegerField(editable=False, default=0)
+    refresh_hash = models.BinaryField(max_length=32, null=True)
+    refreshed_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         ordering = ("tenant", "user", "install_id")
@@ -140,7 +152,7 @@ class Device(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.platform} {self.install_id}"
+        return self.name or f"{self.platform} {self.install_id}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save; a device that is revoked loses its streams."""

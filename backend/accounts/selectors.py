@@ -11,6 +11,7 @@ from django.db import connection
 
 from backend.accounts.errors import (
     DeviceRevoked,
+    LoginEnded,
     MembershipInactive,
     NotLoggedIn,
     TenantInactive,
@@ -26,8 +27,11 @@ if TYPE_CHECKING:
 
     from django.db.models import Model
 
-# Fields of a user that no request of a device has a use for; read when somebody asks after all.
-_LEFT_OUT = ("password", "last_login", "first_name", "last_name", "email", "date_joined")
+# Fields that no request of a device has a use for; read when somebody asks after all.
+_LEFT_OUT = (
+    *("password", "last_login", "first_name", "last_name", "email", "date_joined"),
+    *("refresh_key", "refresh_number", "refresh_hash", "refreshed_at"),
+)
 _OF_SESSION: tuple[type[Model], ...] = (Membership, User, Tenant, Device)
 
 
@@ -43,14 +47,19 @@ class DeviceSession:
     found: Row = ()  # all of this as the database gave it
 
 
-def load_session(*, user_id: UUID, tenant_id: UUID, device_id: UUID) -> DeviceSession:
+def load_session(
+    *, user_id: UUID, tenant_id: UUID, device_id: UUID, login_id: UUID | None = None
+) -> DeviceSession:
     """Return the user, membership and device that a token names, in one query.
+
+    With `login_id`, only if that is the device's login still.
 
     Raises:
         UserInactive: the user was deactivated or deleted.
         TenantInactive: the tenant was.
         MembershipInactive: the membership was.
         DeviceRevoked: the device was revoked or deleted.
+        LoginEnded: the device logged out, or in again.
     """
     with connection.cursor() as cursor:
         cursor.execute(session_sql(), [device_id, tenant_id, user_id])
@@ -67,7 +76,9 @@ def load_session(*, user_id: UUID, tenant_id: UUID, device_id: UUID) -> DeviceSe
     if not membership.is_active:
         raise MembershipInactive
     if device.pk is None or device.revoked_at is not None:
-        raise DeviceRevoked
+        raise DeviceRevoked(must_wipe=bool(device.must_wipe))
+    if login_id not in {None, device.login_id}:
+        raise LoginEnded
     membership.user, membership.tenant = user, tenant
     return DeviceSession(
         user=user,

@@ -1,9 +1,8 @@
 """Writes of accounts: logging in, refreshing, and hearing from a device.
 
     log_in   password -> membership -> device registered or updated -> session
-    refresh  refresh token -> session, as the database has it now
 
-Each may be repeated: nothing is counted, and a device is registered once.
+It may be repeated: a device is registered once. What comes of a login then is in `logins`.
 """
 
 from __future__ import annotations
@@ -14,12 +13,10 @@ from typing import TYPE_CHECKING
 
 from django.contrib.auth import authenticate
 from django.db import transaction
-from rest_framework_simplejwt.tokens import RefreshToken
 
 from backend.accounts.errors import CredentialsInvalid, DeviceRevoked, TenantRequired
 from backend.accounts.models import Device, Membership, User
-from backend.accounts.selectors import DeviceSession, load_session, open_memberships
-from backend.accounts.tokens import parse_token, read_claims
+from backend.accounts.selectors import DeviceSession, open_memberships
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -67,18 +64,6 @@ def log_in(
     device = _register_device(membership, install, now)
     return DeviceSession(
         user=user, tenant_id=membership.tenant_id, membership=membership, device=device
-    )
-
-
-def refresh(raw_token: str) -> DeviceSession:
-    """Return the session that a refresh token stands for, if it still may.
-
-    Raises:
-        NotLoggedIn: the leaf says what ended it.
-    """
-    claims = read_claims(parse_token(RefreshToken, raw_token))
-    return load_session(
-        user_id=claims.user_id, tenant_id=claims.tenant_id, device_id=claims.device_id
     )
 
 
@@ -134,5 +119,5 @@ def _register_device(membership: Membership, install: Install, now: dt.datetime)
             create_defaults={**changes, "created_at": now},
         )
         if device.revoked_at is not None:
-            raise DeviceRevoked
+            raise DeviceRevoked(must_wipe=device.must_wipe)
     return device

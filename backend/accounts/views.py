@@ -1,8 +1,8 @@
-"""Logging in and staying so: `/api/v1/auth/token` and `/api/v1/auth/refresh`."""
+"""Logging in, staying so, and logging out: `/api/v1/auth/token`, `refresh` and `logout`."""
 
 from __future__ import annotations
 
-import dataclasses
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from drf_spectacular.utils import extend_schema
@@ -10,20 +10,20 @@ from rest_framework.permissions import AllowAny
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from backend.accounts import logins
+from backend.accounts.selectors import DeviceSession
 from backend.accounts.serializers import (
     LoginSerializer,
     PairSerializer,
     RefreshSerializer,
     SessionSerializer,
 )
-from backend.accounts.services import Credentials, Install, log_in, refresh
-from backend.accounts.tokens import make_pair
+from backend.accounts.services import Credentials, Install, log_in
+from backend.accounts.tokens import make_access
 from sync.clock import utc_now
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
-
-    from backend.accounts.selectors import DeviceSession
 
 
 class DoorView(APIView):
@@ -53,8 +53,9 @@ class TokenView(DoorView):
             password=given["password"],
             tenant_slug=given.get("tenant", ""),
         )
-        session = log_in(credentials, Install(**given["device"]), now=utc_now())
-        return Response(render_session(session))
+        now = utc_now()
+        session = log_in(credentials, Install(**given["device"]), now=now)
+        return Response(render_session(session, logins.begin(session, now=now)))
 
 
 class RefreshView(DoorView):
@@ -67,15 +68,27 @@ class RefreshView(DoorView):
         """Change a refresh token for a new pair."""
         body = RefreshSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        session = refresh(body.validated_data["refresh"])
-        return Response(dataclasses.asdict(make_pair(session)))
+        session, following = logins.refresh(body.validated_data["refresh"], now=utc_now())
+        return Response({"access": make_access(session), "refresh": following})
 
 
-def render_session(session: DeviceSession) -> dict[str, Any]:
+class LogoutView(APIView):
+    """Log out."""
+
+    @extend_schema(request=None, responses={204: None}, tags=["auth"], operation_id="log_out")
+    def post(self, request: Request) -> Response:
+        """End the login of the device that asks; its tokens are worth nothing from now on."""
+        if isinstance(request.auth, DeviceSession):
+            logins.end(request.auth)
+        return Response(status=HTTPStatus.NO_CONTENT)
+
+
+def render_session(session: DeviceSession, refresh: str) -> dict[str, Any]:
     """Return the answer to a login: tokens, and who logged in where."""
     tenant = session.membership.tenant
     return {
-        **dataclasses.asdict(make_pair(session)),
+        "access": make_access(session),
+        "refresh": refresh,
         "device": {"id": str(session.device.pk)},
         "user": {"id": str(session.user.pk), "role": session.membership.role},
         "tenant": {"id": str(tenant.pk), "slug": tenant.slug},

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from backend.accounts.models import Device, Membership, Role, Tenant, User
 from backend.accounts.selectors import load_session
-from backend.accounts.tokens import make_pair
+from backend.accounts.tokens import make_access
 from loadtests.bench.workload import Sender, new_ids
 from sync import local_edits
 from sync.clock import utc_now
@@ -97,4 +97,4 @@ def _add_device(sender: Sender, number: int) -> Sender:
         last_seen_at=utc_now(),
     )
     session = load_session(user_id=user_id, tenant_id=tenant_id, device_id=device.pk)
-    return dataclasses.replace(sender, device=str(device.pk), token=make_pair(session).access)
+    return dataclasses.replace(sender, device=str(device.pk), token=make_access(session))

@@ -36,6 +36,19 @@ def parse_after(text: str | None) -> UUID | None:
     return UUID(text)
 
 
+def parse_id(name: str, text: str | None) -> UUID | None:
+    """Return the id that the parameter `name` is.
+
+    Raises:
+        ParameterInvalid: it is no UUID.
+    """
+    if text is None:
+        return None
+    if not is_uuid(text):
+        raise ParameterInvalid(name, "must be a UUID")
+    return UUID(text)
+
+
 def parse_collections(text: str | None) -> list[str]:
     """Return the names that `collections` lists, each once; whether they exist is not asked."""
     return sorted({name for name in (text or "").split(",") if name})

@@ -35,6 +35,11 @@ GET    api/v1/assets/{id}/                  401 200 200 200 200 200 404
 PUT    api/v1/assets/{id}/                  401 200 200 200 200 403 404
 PATCH  api/v1/assets/{id}/                  401 200 200 200 200 403 404
 DELETE api/v1/assets/{id}/                  401 403 204 204 204 403 404
+GET    api/v1/auth/devices/                   401 200 200 200 200 200 200
+GET    api/v1/auth/devices/{id}/              401 200 404 404 200 404 404
+PATCH  api/v1/auth/devices/{id}/              401 200 404 404 200 404 404
+POST   api/v1/auth/devices/{id}/revoke/       401 200 404 404 200 404 404
+POST   api/v1/auth/logout                     401 204 204 204 204 204 204
 POST   api/v1/auth/refresh                  400 400 400 400 400 400 400
 POST   api/v1/auth/token                    400 400 400 400 400 400 400
 GET    api/v1/inspections/                  401 200 200 200 200 200 200
@@ -185,19 +190,19 @@ class Asked:
         found: dict[str, Any] = json.loads(text)
         return found
 
-    def request(self, method: str, route: str, user: str) -> tuple[str, Any]:
+    def request(self, method: str, route: str, technician: Phone) -> tuple[str, Any]:
         """Return the path and the body."""
         parts = route.removeprefix("api/v1/").split("/")
         collection = parts[0].replace("-", "_")
         if collection in {"api", "auth", "sync"} or parts[0] in {"sync", "auth"}:
-            return self.other_request(route)
+            return self.other_request(route, technician)
         if "bulk" in parts:
             return f"/{route}", self.bulk(method, collection)
         if "{id}" not in parts:
             return f"/{route}", self.sent(collection) if method == "POST" else None
         data = self.data(collection)
         if "work_orders" in collection and "assign" in parts:
-            return self.at(route, collection, data), {"assignee": user}
+            return self.at(route, collection, data), {"assignee": str(technician.user_id)}
         status = {"start": "assigned", "complete": "in_progress", "approve": "done"}
         if parts[2] in status:
             return self.at(route, collection, data | {"status": status[parts[2]]}), {}
@@ -213,8 +218,9 @@ class Asked:
         row = {"id": self.make(collection, self.data(collection)), "base_version": 1}
         return [row | (self.sent(collection) if method == "PATCH" else {})]
 
-    def other_request(self, route: str) -> tuple[str, Any]:
-        path = "/" + route.replace("{id}", new_id())
+    def other_request(self, route: str, technician: Phone) -> tuple[str, Any]:
+        one = str(technician.device_id) if "devices" in route else new_id()
+        path = "/" + route.replace("{id}", one)
         if route.endswith("sync/rows"):
             path += "?collection=work_orders&bucket=1"
         return path, {"mutations": []} if route.endswith("push") else {}
@@ -258,7 +264,7 @@ def test_everybody_is_answered_as_the_table_says(
         who = people[name]
         technician = people["technician"]
         assert technician is not None
-        path, body = Asked(wales).request(method, route, str(technician.user_id))
+        path, body = Asked(wales).request(method, route, technician)
         answer = ask(who, method, path, body)
         found[name] = answer.status_code
         if name in {"nobody", "stranger"} and not answer.streaming:

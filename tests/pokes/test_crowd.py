@@ -10,7 +10,7 @@ from uuid import UUID
 
 from backend.accounts.models import Device, Membership, Role, User
 from backend.accounts.selectors import DeviceSession
-from backend.accounts.tokens import make_pair
+from backend.accounts.tokens import make_access
 from backend.devstack.server import Server
 from sync.clock import utc_now
 from tests.e2e.memory import memory_bytes, only_linux
@@ -50,11 +50,11 @@ def hire_many(world: World, count: int) -> list[str]:
         for user in users
     )
     return [
-        make_pair(
+        make_access(
             DeviceSession(
                 user=member.user, tenant_id=world.tenant.pk, membership=member, device=device
             )
-        ).access
+        )
         for member, device in zip(members, devices, strict=True)
     ]
 

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from backend.accounts.models import User
 from backend.accounts.selectors import load_session
-from backend.accounts.tokens import make_pair
+from backend.accounts.tokens import make_access
 from backend.fieldwork.models import Note, WorkOrder
 from sync.models import ChangeRow
 from tests.phones import Phone, World, create, delete, new_id, update
@@ -77,7 +77,7 @@ def test_retry_with_another_token_is_the_same_request(alice: Phone, wales: World
         tenant_id=wales.tenant.pk,
         device_id=alice.device_id,
     )
-    alice.token = make_pair(session).access
+    alice.token = make_access(session)
 
     assert alice.push_raw(body, "k").content == first.content
 
