@@ -40,6 +40,8 @@ class DoorView(APIView):
 class TokenView(DoorView):
     """Log in on a device."""
 
+    throttle_scope = "login"
+
     @extend_schema(
         request=LoginSerializer, responses=SessionSerializer, tags=["auth"], operation_id="log_in"
     )
@@ -60,6 +62,8 @@ class TokenView(DoorView):
 
 class RefreshView(DoorView):
     """Stay logged in."""
+
+    throttle_scope = "refresh"
 
     @extend_schema(
         request=RefreshSerializer, responses=PairSerializer, tags=["auth"], operation_id="refresh"

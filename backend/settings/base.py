@@ -36,6 +36,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "backend.request_id.RequestIdMiddleware",
+    "backend.throttling.headers.RateLimitMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "backend.browsers.SessionMiddleware",
@@ -136,6 +137,7 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_THROTTLE_CLASSES": ["backend.throttling.throttle.RateThrottle"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "backend.negotiation.PlainNegotiation",
     "DEFAULT_PARSER_CLASSES": ["backend.json_parser.ShallowJSONParser"],
@@ -166,6 +168,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SWAGGER_UI_SETTINGS": {"validatorUrl": None, "persistAuthorization": True},
 }
+
+THROTTLE_RATES = env.rates("THROTTLE_RATES")
+THROTTLE_REDIS_URL = REDIS_URL
+NUM_PROXIES = env.number("NUM_PROXIES", minimum=0, maximum=10)
 
 # --- serving -------------------------------------------------------------------------------
 

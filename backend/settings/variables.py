@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import dj_database_url
 from environs import FileAwareEnv
 
+from backend.throttling.rates import Rates, parse_rates
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -159,6 +161,19 @@ VARIABLES = (
         default="100",
     ),
     Variable(
+        name="THROTTLE_RATES",
+        meaning="Rates in place of the defaults (docs/throttling.md), as push=20/1s 1200/10m.",
+        remedy="Write scopes with their windows, and commas between: push=20/1s 1200/10m.",
+        default="",
+    ),
+    Variable(
+        name="NUM_PROXIES",
+        meaning="Proxies of ours before the server, each of which adds to X-Forwarded-For; "
+        "what is said beyond them is not believed.",
+        remedy="Set it to a whole number, 0 to 10.",
+        default="0",
+    ),
+    Variable(
         name="PREPARE_STATEMENTS",
         meaning="Lets PostgreSQL plan each statement once a connection; "
         "off behind a pooler that hands out a connection per transaction and knows none of them.",
@@ -299,6 +314,10 @@ class Reader:
             return {**parsed, "ENGINE": "backend.postgres", "OPTIONS": merged}
 
         return self._read(name, Stage.PRODUCTION, parse, {})
+
+    def rates(self, name: str) -> Rates:
+        """Windows by scope."""
+        return self._read(name, Stage.PRODUCTION, parse_rates, {})
 
     def refuse(self, name: str, problem: str) -> None:
         """Note that `name` has a good value which this stage cannot take."""

@@ -102,6 +102,7 @@ class BulkView(APIView):
     """`/api/v1/{collection}/bulk/` of one collection."""
 
     collection: ClassVar[Collection]
+    throttle_scope = "push"
 
     def post(self, request: Request) -> HttpResponse:
         """Create rows."""

@@ -20,6 +20,8 @@ _PROBLEM: Final = "application/problem+json"
 class DigestView(APIView):
     """`GET /api/v1/sync/digest`."""
 
+    throttle_scope = "digest"
+
     @extend_schema(
         operation_id="sync_digest",
         parameters=[

@@ -55,6 +55,8 @@ def respond(answer: receipts.Answer) -> HttpResponse:
 class PushView(APIView):
     """`POST /api/v1/sync/push`."""
 
+    throttle_scope = "push"
+
     @extend_schema(
         operation_id="sync_push",
         parameters=[KEY],
