@@ -15,6 +15,7 @@ import threading
 import time
 from typing import Final, NamedTuple
 
+import redis  # noqa: F401  # before `limits` asks for its version: one half imported has none
 from limits.errors import StorageError
 from limits.storage import MemoryStorage, Storage, storage_from_string
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import math
 import random
+import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from rest_framework.views import APIView
 
 JITTER: Final = 0.5  # of the wait, on top: those who were refused together must not come together
+_making = threading.Lock()
 BY_ADDRESS: Final = frozenset({"login", "refresh"})
 
 
@@ -75,7 +77,18 @@ def _username(request: Request) -> object:
     return data.get("username", "") if isinstance(data, dict) else ""
 
 
-@functools.cache
 def meter() -> Meter:
-    """Return the process's meter; made when the first request is counted."""
+    """Return the process's meter; made once, when the first requests are counted."""
+    with _making:
+        return _make_meter()
+
+
+@functools.cache
+def _make_meter() -> Meter:
     return Meter(settings.THROTTLE_REDIS_URL)
+
+
+def forget_meter() -> None:
+    """Let the next request make another; for tests, whose settings change."""
+    with _making:
+        _make_meter.cache_clear()

@@ -71,6 +71,7 @@ def test_member_holds(
             | {f"territory:{tree[name]}" for name in held.split()}
         ),
         may_review=role in {"supervisor", "dispatcher", "admin"},
+        sees_most=role in {"dispatcher", "admin", "auditor"},
         home_scopes=frozenset(f"territory:{tree[name]}" for name in held.split()),
     )
     assert len(queries) == (0 if is_device and role == "technician" else 1)

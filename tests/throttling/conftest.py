@@ -39,7 +39,7 @@ def limit(settings: Any) -> Iterator[Limit]:
     def limit(*, redis_url: str = "", **rates: str) -> None:
         settings.THROTTLE_RATES = parse_rates(render(**rates))
         settings.THROTTLE_REDIS_URL = redis_url
-        throttle.meter.cache_clear()
+        throttle.forget_meter()
 
     yield limit
-    throttle.meter.cache_clear()
+    throttle.forget_meter()

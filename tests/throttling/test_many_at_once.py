@@ -47,5 +47,7 @@ def test_two_processes_let_exactly_the_limit_through(tmp_path: Path, valkey: Val
         for server in servers:
             server.stop()
 
+    logs = "".join((tmp_path / f"{number}.log").read_text() for number in range(2))
+    assert set(found) == {200, 429}, logs[logs.find("Traceback") :][:6_000]
     assert found.count(200) == LIMIT
     assert found.count(429) == AT_ONCE - LIMIT
