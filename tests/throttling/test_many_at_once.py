@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from urllib.parse import urlsplit
 
 import httpx2
@@ -13,10 +14,13 @@ from django.db import connection
 
 from backend.devstack.server import start_server
 from backend.devstack.valkey import Valkey
+from backend.throttling.meter import Meter
+from backend.throttling.rates import Window
 from tests.phones import make_world
 from tests.throttling.conftest import render
 
 LIMIT, AT_ONCE, THREADS = 20, 200, 20
+CROWD, EACH, KEYS = 40, 5, 10
 TIMEOUT_S = 60.0
 
 
@@ -51,3 +55,23 @@ def test_two_processes_let_exactly_the_limit_through(tmp_path: Path, valkey: Val
     assert set(found) == {200, 429}, logs[logs.find("Traceback") :][:6_000]
     assert found.count(200) == LIMIT
     assert found.count(429) == AT_ONCE - LIMIT
+
+
+def test_counts_are_exact_of_any_number_at_once(valkey: Valkey) -> None:
+    """Key after key, all threads of two processes' meters at the same moment."""
+    meters = [Meter(valkey.url), Meter(valkey.url)]
+    window, start = Window(LIMIT, 86_400), Barrier(CROWD)
+
+    def ask(number: int) -> list[bool]:
+        passed = []
+        for key in range(KEYS):
+            start.wait(TIMEOUT_S)
+            found = [meters[number % 2].count(f"key-{key}", window) for _ in range(EACH)]
+            passed += [count.left >= 0 for count in found]
+        return passed
+
+    with ThreadPoolExecutor(CROWD) as threads:
+        found = [passed for each in threads.map(ask, range(CROWD)) for passed in each]
+
+    assert found.count(True) == LIMIT * KEYS
+    assert len(found) == CROWD * EACH * KEYS
