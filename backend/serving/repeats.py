@@ -25,6 +25,8 @@ from sync.clock import utc_now
 KEPT_MAX: Final = 4_096  # answers, of the devices that asked last
 KEY_CHARS_MAX: Final = 4_096  # a token has some 400, a cursor 100 to 900: 16 MB at the very most
 ID_HEADER: Final = HEADER.lower().encode()
+# Of that request alone: its id, and what was left to ask then.
+OF_ONE_REQUEST: Final = frozenset({ID_HEADER, b"ratelimit", b"ratelimit-policy"})
 # What the answer's own `Vary` names, and what every answer depends on.
 DECIDING: Final = (
     b"host", b"if-none-match", b"authorization", b"accept", b"accept-encoding", b"cookie",
@@ -53,7 +55,7 @@ class Repeats:
         key = make_key(scope) if answer.grounds else None
         if key is None or answer.grounds is None:
             return
-        headers = [header for header in answer.headers if header[0] != ID_HEADER]
+        headers = [header for header in answer.headers if header[0].lower() not in OF_ONE_REQUEST]
         again = Answer(status=answer.status, headers=headers, body=answer.body)
         self._kept[key] = _Kept(answer=again, grounds=answer.grounds)
         self._kept.move_to_end(key)
