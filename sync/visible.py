@@ -19,6 +19,7 @@ from django.db.models import (
     Q,
     QuerySet,
     Subquery,
+    TextField,
     UUIDField,
 )
 from django.db.models.functions import Cast
@@ -63,7 +64,11 @@ def visible_rows(actor: Actor, collection: Collection) -> QuerySet[Any]:
         row_id=Cast(OuterRef("pk"), CharField()),
         op=ChangeOp.UPSERT,
     ).values_list(is_shown)[:1]
-    return rows.filter(Subquery(shown, output_field=BooleanField()))
+    # The tenant as text too: indexes of lists begin with it.
+    ordered = rows.alias(tenant_text=Cast("tenant_id", TextField()))
+    return ordered.filter(
+        Subquery(shown, output_field=BooleanField()), tenant_text=str(actor.tenant_id)
+    )
 
 
 def tenant_rows(actor: Actor, collection: Collection) -> QuerySet[Any]:

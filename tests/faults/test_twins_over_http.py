@@ -134,7 +134,7 @@ def test_a_doubled_request_runs_once(rig: Rig) -> None:
 def test_a_retry_with_another_token_is_the_same_request(rig: Rig) -> None:
     """Two weeks later: the token was refreshed, the app upgraded and logged in again."""
     visit = rig.prepare_visit()
-    dora = rig.hire("dora", install_id="dora-1")
+    dora = rig.hire("dora", install_id="dora-2")  # to log in again ends what the rig's own holds
     first = dora.push(visit.body, visit.key)
     after = rig.snapshot()
 
@@ -143,7 +143,7 @@ def test_a_retry_with_another_token_is_the_same_request(rig: Rig) -> None:
     tokens.add(dora.access)
     refreshed = dora.push(visit.body, visit.key)
     upgraded_app = WireCaller(url=rig.server.url)
-    upgraded_app.log_in("dora", install_id="dora-1", app_version="2")
+    upgraded_app.log_in("dora", install_id="dora-2", app_version="2")
     tokens.add(upgraded_app.access)
     upgraded = upgraded_app.push(visit.body, visit.key)
 

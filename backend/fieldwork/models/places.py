@@ -10,6 +10,7 @@ from django.db.models import Q, Value
 from django.db.models.functions import Cast, Concat, Length
 from django.db.models.lookups import Exact, LessThanOrEqual
 
+from backend.fieldwork.models.listed import list_index
 from backend.fieldwork.models.searched import ASSET_WORDS, SITE_WORDS
 from backend.fieldwork.status import AssetStatus
 from sync.synced_model import SyncedModel
@@ -44,7 +45,7 @@ class Territory(SyncedModel):
         verbose_name_plural = "territories"
         indexes = (
             models.Index(fields=("parent", "tenant_id"), name="territory_by_parent"),
-            models.Index(fields=("tenant_id", "name", "id"), name="territory_by_name"),
+            list_index("name", name="territory_by_name"),
         )
         constraints = (
             models.CheckConstraint(condition=~Q(name=""), name="territory_named"),
@@ -78,7 +79,7 @@ class Site(SyncedModel):
         db_table = "site"
         indexes = (
             models.Index(fields=("territory", "tenant_id"), name="site_by_territory"),
-            models.Index(fields=("tenant_id", "name", "id"), name="site_by_name"),
+            list_index("name", name="site_by_name"),
             GinIndex(SITE_WORDS, name="site_by_words"),
         )
         constraints = (

@@ -9,6 +9,7 @@ from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q
 
+from backend.fieldwork.models.listed import list_index
 from backend.fieldwork.models.places import Asset, Site
 from backend.fieldwork.models.searched import WORK_ORDER_WORDS
 from backend.fieldwork.status import WorkOrderStatus
@@ -78,8 +79,8 @@ class WorkOrder(SyncedModel):
             models.Index(fields=("site", "tenant_id"), name="work_order_by_site"),
             models.Index(fields=("asset", "tenant_id"), name="work_order_by_asset"),
             models.Index(fields=("assignee_id", "tenant_id"), name="work_order_by_assignee"),
-            models.Index(fields=("tenant_id", "priority", "id"), name="work_order_by_priority"),
-            models.Index(models.F("tenant_id"), DUE, models.F("id"), name="work_order_by_due"),
+            list_index("priority", name="work_order_by_priority"),
+            list_index(DUE, name="work_order_by_due"),
             GinIndex(WORK_ORDER_WORDS, name="work_order_by_words"),
         )
         constraints = (
