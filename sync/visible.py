@@ -65,7 +65,7 @@ def visible_rows(actor: Actor, collection: Collection) -> QuerySet[Any]:
         op=ChangeOp.UPSERT,
     ).values_list(is_shown)[:1]
     # The tenant as text too: indexes of lists begin with it.
-    ordered = rows.alias(tenant_text=Cast("tenant_id", TextField()))
+    ordered: QuerySet[Any] = rows.alias(tenant_text=Cast("tenant_id", TextField()))
     return ordered.filter(
         Subquery(shown, output_field=BooleanField()), tenant_text=str(actor.tenant_id)
     )

@@ -103,7 +103,7 @@ def test_resend_after_a_lost_answer_changes_nothing(rig: Rig, fault: Fault) -> N
     head = rig.head()
 
     with faulty_link(rig.server.url, rng=random.Random(1)) as link:
-        far_away = rig.hire("dora", install_id="dora-1", url=link.url)
+        far_away = rig.hire("dora", install_id="dora-3", url=link.url)
         link.force(fault)
         with pytest.raises(LINK_DOWN):
             far_away.push(visit.body, visit.key)
@@ -122,7 +122,7 @@ def test_a_doubled_request_runs_once(rig: Rig) -> None:
     head = rig.head()
 
     with faulty_link(rig.server.url, rng=random.Random(1)) as link:
-        far_away = rig.hire("dora", install_id="dora-1", url=link.url)
+        far_away = rig.hire("dora", install_id="dora-3", url=link.url)
         link.force(Fault.DOUBLED)
         reply = far_away.push(visit.body, visit.key)
 
