@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Final
 
 from backend.accounts.errors import DeviceMissing
 from backend.accounts.models import Device, Role
-from sync.pokes import announce_access
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -79,9 +78,7 @@ def revoke(
     if device.revoked_at is None:
         device.revoked_at = now
     device.must_wipe = device.must_wipe or must_wipe
-    device.login_id = device.refresh_key = device.refresh_hash = None
     device.save(
         update_fields=["revoked_at", "must_wipe", "login_id", "refresh_key", "refresh_hash"]
     )
-    announce_access(device.tenant_id, [device.user_id])
     return device

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     import datetime as dt
     from uuid import UUID
 
+    from backend.accounts.tokens import Claims
+
 log = logging.getLogger(__name__)
 
 # Sent when a login was ended because a token came twice; `device_id`, `user_id`, `tenant_id`.
@@ -69,6 +71,7 @@ def begin(session: DeviceSession, *, now: dt.datetime) -> str:
         refreshed_at=now,
     )
     device.login_id = token.login_id
+    announce_access(session.tenant_id, [session.user.pk])  # streams of the login before
     return token.render(settings.SECRET_KEY)
 
 
@@ -105,10 +108,13 @@ def refresh(raw: str, *, now: dt.datetime) -> tuple[DeviceSession, str]:
     raise LoginEnded  # it changed at each look
 
 
-def end(session: DeviceSession) -> None:
-    """Log the session's device out: none of its tokens is good any more."""
-    _end(session.device.pk, session.device.login_id)
-    announce_access(session.tenant_id, [session.user.pk])
+def end(claims: Claims) -> None:
+    """Log out whom an access token names: none of the device's tokens is good any more.
+
+    Again is harmless: the answer to the first time may have been lost.
+    """
+    if _end(claims.device_id, claims.login_id):
+        announce_access(claims.tenant_id, [claims.user_id])
 
 
 def _read(token: RefreshToken) -> _Chain:

@@ -155,7 +155,9 @@ class Device(models.Model):
         return self.name or f"{self.platform} {self.install_id}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Save; a device that is revoked loses its streams."""
+        """Save; a device that is revoked loses its login and its streams, for good."""
+        if self.revoked_at is not None:
+            self.login_id = self.refresh_key = self.refresh_hash = None
         super().save(*args, **kwargs)
         if self.revoked_at is not None:
             announce_access(self.tenant_id, [self.user_id])

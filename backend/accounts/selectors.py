@@ -65,10 +65,12 @@ def load_session(
         cursor.execute(session_sql(), [device_id, tenant_id, user_id])
         found = cursor.fetchone()
     if found is None:
-        raise _decide_missing(user_id, tenant_id)
+        raise _decide_missing(user_id, tenant_id, device_id)
     membership, user, tenant, device = (
         model.from_db(None, names, found[place]) for model, names, place in _places()
     )
+    if device.pk is not None and device.revoked_at is not None and device.must_wipe:
+        raise DeviceRevoked(must_wipe=True)  # before all else: of a leaver all of it is true
     if not user.is_active:
         raise UserInactive
     if not tenant.is_active:
@@ -76,7 +78,7 @@ def load_session(
     if not membership.is_active:
         raise MembershipInactive
     if device.pk is None or device.revoked_at is not None:
-        raise DeviceRevoked(must_wipe=bool(device.must_wipe))
+        raise DeviceRevoked
     if login_id not in {None, device.login_id}:
         raise LoginEnded
     membership.user, membership.tenant = user, tenant
@@ -151,8 +153,11 @@ def _places() -> list[tuple[Any, list[str], slice]]:
     return places
 
 
-def _decide_missing(user_id: UUID, tenant_id: UUID) -> NotLoggedIn:
+def _decide_missing(user_id: UUID, tenant_id: UUID, device_id: UUID) -> NotLoggedIn:
     """Return what was deleted; worth its queries, since it ends a login for good."""
+    wiped = Device.objects.filter(pk=device_id, must_wipe=True, revoked_at__isnull=False)
+    if wiped.filter(user_id=user_id, tenant_id=tenant_id).exists():
+        return DeviceRevoked(must_wipe=True)
     if not User.objects.filter(pk=user_id).exists():
         return UserInactive()
     if not Tenant.objects.filter(pk=tenant_id).exists():

@@ -6,11 +6,13 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import NotAuthenticated
 from rest_framework.permissions import AllowAny
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from backend.accounts import logins
+from backend.accounts.authentication import DeviceJWTAuthentication
 from backend.accounts.selectors import DeviceSession
 from backend.accounts.serializers import (
     LoginSerializer,
@@ -19,7 +21,7 @@ from backend.accounts.serializers import (
     SessionSerializer,
 )
 from backend.accounts.services import Credentials, Install, log_in
-from backend.accounts.tokens import make_access
+from backend.accounts.tokens import make_access, read_access
 from sync.clock import utc_now
 
 if TYPE_CHECKING:
@@ -76,14 +78,18 @@ class RefreshView(DoorView):
         return Response({"access": make_access(session), "refresh": following})
 
 
-class LogoutView(APIView):
-    """Log out."""
+class LogoutView(DoorView):
+    """Log out; whoever has logged out already may say so again."""
 
     @extend_schema(request=None, responses={204: None}, tags=["auth"], operation_id="log_out")
     def post(self, request: Request) -> Response:
         """End the login of the device that asks; its tokens are worth nothing from now on."""
-        if isinstance(request.auth, DeviceSession):
-            logins.end(request.auth)
+        authentication = DeviceJWTAuthentication()
+        header = authentication.get_header(request)
+        raw_token = authentication.get_raw_token(header) if header else None
+        if raw_token is None:
+            raise NotAuthenticated
+        logins.end(read_access(raw_token, now=utc_now()))
         return Response(status=HTTPStatus.NO_CONTENT)
 
 

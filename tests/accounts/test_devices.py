@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
-from backend.accounts.models import Device, Role
+from backend.accounts.models import Device, Membership, Role, User
 from tests.phones import Phone, World
 
 DEVICES = "/api/v1/auth/devices/"
@@ -110,10 +110,39 @@ def test_revoked_device_is_out_at_its_next_request(
     assert tess.send("GET", "/api/v1/sync/limits").json()["wipe"] is wipe  # again changes nothing
 
 
+@pytest.mark.parametrize("left", ["user_off", "membership_off", "membership_gone"])
+def test_leaver_is_told_to_wipe(people: dict[str, Phone], left: str) -> None:
+    """Whatever else has ended by then."""
+    tess, ada = people["tess"], people["ada"]
+    ada.send("POST", f"{DEVICES}{tess.device_id}/revoke/", {"wipe": True})
+    memberships = Membership.objects.filter(user_id=tess.user_id)
+    match left:
+        case "user_off":
+            User.objects.filter(pk=tess.user_id).update(is_active=False)
+        case "membership_off":
+            memberships.update(is_active=False)
+        case _:
+            memberships.delete()
+
+    out = tess.send("GET", "/api/v1/sync/limits").json()
+
+    assert (out["code"], out["wipe"]) == ("device_revoked", True)
+
+
+def test_device_that_is_let_in_again_has_to_log_in(people: dict[str, Phone]) -> None:
+    """Its tokens from before are worth nothing, whoever revoked it."""
+    tess = people["tess"]
+    device = Device.objects.get(pk=tess.device_id)
+    device.revoked_at = device.created_at
+    device.save()
+    device.revoked_at = None
+    device.save()
+
+    assert tess.send("GET", "/api/v1/sync/limits").json()["code"] == "login_ended"
+
+
 def test_office_pages_have_no_device(people: dict[str, Phone], client: Any) -> None:
     """A session of the admin's is no device's: 403, and its writes need a CSRF token."""
-    from backend.accounts.models import User
-
     user = User.objects.get(pk=people["ada"].user_id)
     api = APIClient(enforce_csrf_checks=True)
     api.force_login(user)

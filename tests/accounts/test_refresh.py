@@ -146,12 +146,22 @@ def test_new_login_ends_the_one_before(api: APIClient, login: Login) -> None:
 
 def test_logging_out_ends_all_tokens(api: APIClient, login: Login) -> None:
     """At once; and it can be logged in again."""
-    answer = api.post("/api/v1/auth/logout", headers=login.bearer)
+    answers = [api.post("/api/v1/auth/logout", headers=login.bearer) for _ in range(2)]
 
-    assert (answer.status_code, answer.content) == (204, b"")
+    assert [(each.status_code, each.content) for each in answers] == [(204, b"")] * 2
     assert pull(api, login.answer["access"]).json()["code"] == "login_ended"
     assert refresh(api, login.answer["refresh"]).json()["code"] == "login_ended"
     assert pull(api, post_login(api).json()["access"]).status_code == 200
+
+
+def test_logging_out_again_leaves_the_next_login_alone(api: APIClient, login: Login) -> None:
+    """The first answer was lost, and somebody logs in before the second try comes."""
+    again = post_login(api).json()
+
+    api.post("/api/v1/auth/logout", headers=login.bearer)
+
+    assert pull(api, again["access"]).status_code == 200
+    assert api.post("/api/v1/auth/logout").status_code == 401
 
 
 def test_restored_database_knows_less_than_its_devices(api: APIClient, login: Login) -> None:
