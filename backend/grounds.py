@@ -13,14 +13,16 @@ import dataclasses
 import datetime as dt
 from collections.abc import Callable, Sequence
 from typing import Any
+from uuid import UUID
 
 Row = tuple[Any, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Grounds:
-    """`sql` with `parameters` finds one row or none; `still_hold` judges it, at a given time."""
+    """`sql` with `parameters` finds one row of the tenant, or none; `still_hold` judges it."""
 
+    tenant_id: UUID
     sql: str
     parameters: Sequence[object]
     still_hold: Callable[[Row | None, dt.datetime], bool]

@@ -21,6 +21,7 @@ from sync.cursor import Phase, parse_cursor
 from sync.errors import ParameterInvalid
 from sync.read_replica import Source
 from sync.registry import ranked_collections
+from sync.row_security import for_actor
 from sync.scope_set import ScopeSet
 from sync.types import Actor, Wire
 
@@ -38,6 +39,7 @@ class Digest:
     body: bytes | None
 
 
+@for_actor
 def read_digest(
     actor: Actor,
     *,
@@ -84,6 +86,7 @@ def read_digest(
     return Digest(etag=etag, body=wire.encode(body))
 
 
+@for_actor
 def read_rows(
     actor: Actor,
     *,

@@ -25,6 +25,7 @@ from sync.cursor import Cursor, Phase, parse_cursor, render_cursor
 from sync.errors import CursorExpired, EpochChanged, ParameterInvalid
 from sync.read_replica import Fetch, Source
 from sync.registry import ranked_collections
+from sync.row_security import for_actor
 from sync.scope_set import ScopeSet
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class _Reading:
         return functools.partial(self.source.fetch, place=max(place.seq, place.live_until))
 
 
+@for_actor
 def pull(
     actor: Actor,
     *,

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import connection
 
+from sync.row_security import every_tenant, for_tenant
+
 if TYPE_CHECKING:
     from uuid import UUID
 
@@ -33,7 +35,7 @@ class Head(NamedTuple):
 
 def read_heads(tenant_ids: Collection[UUID]) -> dict[UUID, Head]:
     """Return the heads of these tenants; one that has no feed yet is left out."""
-    with connection.cursor() as cursor:
+    with every_tenant(), connection.cursor() as cursor:
         cursor.execute(_HEADS, [list(tenant_ids)])
         return {tenant_id: Head(epoch, head) for tenant_id, epoch, head in cursor.fetchall()}
 
@@ -47,6 +49,6 @@ def read_head(tenant_id: UUID) -> int:
 def read_newest(tenant_id: UUID, scopes: Iterable[str], after: int) -> dict[str, int]:
     """Return the seq of the newest change of each of `scopes` that has one above `after`."""
     parameters: dict[str, Any] = {"tenant": tenant_id, "scopes": list(scopes), "after": after}
-    with connection.cursor() as cursor:
+    with for_tenant(tenant_id), connection.cursor() as cursor:
         cursor.execute(_NEWEST, parameters)
         return dict(cursor.fetchall())

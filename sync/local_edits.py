@@ -19,6 +19,7 @@ from sync import batch, transactions
 from sync.clock import utc_now
 from sync.errors import EditRefused
 from sync.ids import uuid7
+from sync.row_security import for_actor, for_tenant
 from sync.types import Actor, Mutation, Op, Policy, Result, RowKey, RowState, Wire
 
 if TYPE_CHECKING:
@@ -94,7 +95,8 @@ def carry_out(edits: Mapping[UUID, Sequence[Mutation]]) -> dict[UUID, Edited]:
         tenant_id: _carry_out(actor, edits[tenant_id], now) for tenant_id, actor in actors.items()
     }
     for tenant_id, actor in actors.items():
-        batch.log(actor, carried[tenant_id], now)
+        with for_tenant(tenant_id):
+            batch.log(actor, carried[tenant_id], now)
     return {
         tenant_id: Edited(
             results=done.results,
@@ -105,6 +107,7 @@ def carry_out(edits: Mapping[UUID, Sequence[Mutation]]) -> dict[UUID, Edited]:
     }
 
 
+@for_actor
 def _carry_out(
     actor: Actor, mutations: Sequence[Mutation], now: datetime.datetime
 ) -> batch.Carried:

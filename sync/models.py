@@ -17,6 +17,7 @@ import uuid
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
+from sync.tenancy import TenantPolicy
 from sync.types import ChangeOp, ParkedState
 
 # As plain text: migrations must not depend on the code of today.
@@ -40,10 +41,11 @@ class Stream(models.Model):
     class Meta:
         db_table = "sync_stream"
         constraints = [
+            TenantPolicy(name="sync_stream_tenant"),
             models.CheckConstraint(
                 condition=models.Q(head__gte=models.F("floor"), floor__gte=0),
                 name="sync_stream_floor_below_head",
-            )
+            ),
         ]
 
     def __str__(self) -> str:
@@ -69,11 +71,12 @@ class ChangeRow(models.Model):
     class Meta:
         db_table = "sync_change"
         constraints = [
+            TenantPolicy(name="sync_change_tenant"),
             models.CheckConstraint(
                 condition=models.Q(payload__isnull=False, op="upsert")
                 | models.Q(payload__isnull=True, op="delete"),
                 name="sync_change_payload_fits_op",
-            )
+            ),
         ]
 
     def __str__(self) -> str:
@@ -99,6 +102,7 @@ class Entry(models.Model):
 
     class Meta:
         db_table = "sync_entry"
+        constraints = [TenantPolicy(name="sync_entry_tenant")]
         indexes = [
             models.Index(fields=["tenant_id", "scope", "seq"], name="sync_entry_feed"),
             models.Index(
@@ -126,6 +130,7 @@ class ScopeSet(models.Model):
 
     class Meta:
         db_table = "sync_scope_set"
+        constraints = [TenantPolicy(name="sync_scope_set_tenant")]
 
     def __str__(self) -> str:
         return f"{len(self.scopes)} scopes of {self.tenant_id}"
@@ -148,9 +153,10 @@ class Receipt(models.Model):
     class Meta:
         db_table = "sync_request"
         constraints = [
+            TenantPolicy(name="sync_request_tenant"),
             models.UniqueConstraint(
                 fields=["tenant_id", "holder_id", "key"], name="sync_request_key_once"
-            )
+            ),
         ]
 
     def __str__(self) -> str:
@@ -197,6 +203,7 @@ class ParkedMutation(models.Model):
             models.Index(fields=["tenant_id", "digest"], name="sync_quarantine_same"),
         ]
         constraints = [
+            TenantPolicy(name="sync_quarantine_tenant"),
             models.UniqueConstraint(
                 fields=["tenant_id", "digest"],
                 condition=models.Q(state=_OPEN),

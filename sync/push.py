@@ -19,6 +19,7 @@ from sync.errors import KeyInvalid, KeyRequired
 from sync.failpoints import Point, reach
 from sync.push_body import PushRequest, parse_push
 from sync.receipts import Answer
+from sync.row_security import for_actor
 from sync.types import Actor, Outcome, Policy, Result
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def push(
     return carry_out(actor, request, key=key, fingerprint=wire.fingerprint(route, body), now=now)
 
 
+@for_actor
 def carry_out(
     actor: Actor,
     request: PushRequest,

@@ -23,6 +23,7 @@ from sync.errors import BodyMalformed, ParameterInvalid, QuarantineRefused, Revi
 from sync.push_body import parse_push
 from sync.refusals import refuse
 from sync.registry import get_collection
+from sync.row_security import for_actor
 from sync.types import Actor, Mutation, Op, ParkedState, Policy, Result, Wire
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def parse_reason(body: bytes) -> str:
     return reason
 
 
+@for_actor
 def read_page(
     reviewer: Actor, *, state: str | None, after: UUID | None, limit: int | None
 ) -> Wire:
@@ -101,6 +103,7 @@ def read_page(
     return {"parked": [render(parked) for parked in page.parked], "has_more": page.has_more}
 
 
+@for_actor
 def read(reviewer: Actor, parked_id: UUID) -> Wire:
     """Return one parked mutation.
 
@@ -111,6 +114,7 @@ def read(reviewer: Actor, parked_id: UUID) -> Wire:
     return render(quarantine.find(reviewer, parked_id))
 
 
+@for_actor
 def apply(reviewer: Actor, parked_id: UUID, edit: Edit, now: datetime.datetime) -> Wire:
     """Carry a parked mutation out, as edited; return its line of a report.
 
@@ -125,6 +129,7 @@ def apply(reviewer: Actor, parked_id: UUID, edit: Edit, now: datetime.datetime) 
     return transactions.run(lambda _: _apply(reviewer, parked_id, edit, now))
 
 
+@for_actor
 def discard(reviewer: Actor, parked_id: UUID, reason: str, now: datetime.datetime) -> Wire:
     """Settle a parked mutation without any effect; return it.
 

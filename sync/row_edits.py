@@ -18,6 +18,7 @@ from sync.errors import PreconditionFailed, RowRefused
 from sync.receipts import Answer
 from sync.refusals import ID_TAKEN
 from sync.registry import ranked_collections
+from sync.row_security import for_actor
 from sync.types import Actor, Mutation, Op, Outcome, Policy, Result
 from sync.wire import render_payload, splice
 
@@ -34,6 +35,7 @@ REFUSED = {  # 409 what is not here
 }
 
 
+@for_actor
 def edit_row(
     actor: Actor,
     mutation: Mutation,

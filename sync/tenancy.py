@@ -5,7 +5,8 @@
                 FOREIGN KEY (tenant_id, site_id) -> site (tenant_id, id)
 
 Two tenants may use the same row id without noticing each other, and no row can point at another
-tenant's. Django sees `id` as the primary key; `TenantKeys` gives every model the real ones.
+tenant's. Django sees `id` as the primary key; `TenantKeys` gives every model the real ones, and
+the policy of row-level security with them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from django.db.models.base import ModelBase
 from django.db.models.constraints import BaseConstraint
 from django.db.models.fields.related_descriptors import ReverseManyToOneDescriptor
 from django.utils.functional import cached_property
+
+from sync.row_security import SETTING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -162,6 +165,54 @@ class TenantReference(_KeyConstraint):
         return path, args, {**kwargs, "field": self.field, **kept}
 
 
+class TenantPolicy(_KeyConstraint):
+    """Row-level security: whoever is not the table's owner meets one tenant's rows only.
+
+    `column` holds the tenant's id. With `as_text` the policy compares it as text, as indexes of
+    lists have it: under a policy, PostgreSQL uses no index by a condition of the statement that
+    might tell something about other rows, and takes a cast to text for one.
+    """
+
+    def __init__(self, *, name: str, column: str = TENANT_COLUMN, as_text: bool = False) -> None:
+        self.column = column
+        self.as_text = as_text
+        super().__init__(name=name)
+
+    def create_sql(self, model: Any, schema_editor: Any) -> str:
+        """Return the statements that switch it on."""
+        quote = schema_editor.quote_name
+        table, column = quote(model._meta.db_table), quote(self.column)
+        bound = f"current_setting('{SETTING}', true)"  # NULL or empty where nobody has set it
+        # A subquery is evaluated once, and not for each row.
+        holds = (
+            f"{column}::text = (SELECT {bound})"
+            if self.as_text
+            else f"{column} = (SELECT nullif({bound}, '')::uuid)"
+        )
+        return (
+            f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY; "
+            f"CREATE POLICY {quote(self.name)} ON {table} USING ({holds}) WITH CHECK ({holds})"
+        )
+
+    def remove_sql(self, model: Any, schema_editor: Any) -> str:
+        """Return the statements that switch it off."""
+        quote = schema_editor.quote_name
+        table = quote(model._meta.db_table)
+        return (
+            f"DROP POLICY {quote(self.name)} ON {table}; "
+            f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY"
+        )
+
+    def deconstruct(self) -> tuple[str, Any, dict[str, Any]]:
+        """Return how to make this constraint again, as migrations write it."""
+        path, args, kwargs = super().deconstruct()
+        if self.column != TENANT_COLUMN:
+            kwargs["column"] = self.column
+        if self.as_text:
+            kwargs["as_text"] = True
+        return path, args, kwargs
+
+
 class TenantKeys(ModelBase):
     """Metaclass that gives a concrete model its tenant keys, so that none can be forgotten."""
 
@@ -176,7 +227,7 @@ class TenantKeys(ModelBase):
 
 
 def key_constraints(model: Any) -> list[BaseConstraint]:
-    """Return the primary key and the references that `model` needs, in the order to be made."""
+    """Return the keys, references and policy that `model` needs, in the order to be made."""
     meta = model._meta
     references = [f for f in meta.local_fields if isinstance(f, TenantForeignKey)]
     parents = [f.name for f in references if f.name == getattr(model, "nested_in", None)]
@@ -190,4 +241,5 @@ def key_constraints(model: Any) -> list[BaseConstraint]:
             )
             for field in references
         ),
+        TenantPolicy(name=f"{meta.db_table}_tenant", as_text=True),
     ]

@@ -22,6 +22,8 @@ from typing import Protocol, TypeVar
 from asgiref.sync import sync_to_async
 from django.db import close_old_connections, reset_queries
 
+from sync.row_security import nobody
+
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
@@ -54,7 +56,7 @@ async def run(work: Callable[[], T]) -> T:
     caller is cancelled, work that has begun goes on to its end, unheard.
     """
     if _process.executor is None:
-        return await sync_to_async(work, thread_sensitive=True)()
+        return await sync_to_async(_for_nobody, thread_sensitive=True)(work)
     context = contextvars.copy_context()  # the request id of its log lines
     return await _process.executor.run(functools.partial(context.run, _tidily, work))
 
@@ -64,9 +66,15 @@ def _tidily(work: Callable[[], T]) -> T:
     reset_queries()
     close_old_connections()
     try:
-        return work()
+        return _for_nobody(work)
     finally:
         close_old_connections()
+
+
+def _for_nobody(work: Callable[[], T]) -> T:
+    """Do `work`, which says itself for which tenant it is."""
+    with nobody():
+        return work()
 
 
 def set_executor(executor: Executor | None) -> None:

@@ -23,6 +23,7 @@ from backend.accounts.services import is_seen_due, note_seen
 from backend.accounts.tokens import Claims, is_good, read_access
 from backend.grounds import Grounds, Row
 from sync.clock import utc_now
+from sync.row_security import bind
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
@@ -55,6 +56,7 @@ class DeviceJWTAuthentication(JWTAuthentication):
             device_id=claims.device_id,
             login_id=claims.login_id,
         )
+        bind(session.tenant_id)
         client_time = request.headers.get(CLIENT_TIME_HEADER, "")
         note_seen(session.device, client_time=client_time, now=now)
         request._request.grounds = _grounds(raw_token, claims, session.found)  # type: ignore[attr-defined]  # read by the server
@@ -71,6 +73,7 @@ def _grounds(raw_token: bytes, claims: Claims, found: Row) -> Grounds:
         return is_good(raw_token, now=now) and seen is not None and not is_seen_due(seen, now)
 
     return Grounds(
+        tenant_id=claims.tenant_id,
         sql=session_sql(),
         parameters=(claims.device_id, claims.tenant_id, claims.user_id),
         still_hold=still_hold,

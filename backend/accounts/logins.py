@@ -28,6 +28,7 @@ from backend.accounts.models import Device
 from backend.accounts.refresh_tokens import RefreshToken
 from backend.accounts.selectors import DeviceSession, load_session
 from sync.pokes import announce_access
+from sync.row_security import for_tenant
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -63,13 +64,14 @@ def begin(session: DeviceSession, *, now: dt.datetime) -> str:
         number=0,
         secret=refresh_tokens.make_secret(),
     )
-    Device.objects.filter(pk=device.pk).update(
-        login_id=token.login_id,
-        refresh_key=refresh_tokens.make_secret(),
-        refresh_number=token.number,
-        refresh_hash=token.hash,
-        refreshed_at=now,
-    )
+    with for_tenant(session.tenant_id):
+        Device.objects.filter(pk=device.pk).update(
+            login_id=token.login_id,
+            refresh_key=refresh_tokens.make_secret(),
+            refresh_number=token.number,
+            refresh_hash=token.hash,
+            refreshed_at=now,
+        )
     device.login_id = token.login_id
     announce_access(session.tenant_id, [session.user.pk])  # streams of the login before
     return token.render(settings.SECRET_KEY)
@@ -86,6 +88,11 @@ def refresh(raw: str, *, now: dt.datetime) -> tuple[DeviceSession, str]:
         NotLoggedIn: the leaf says what else ended it.
     """
     token = refresh_tokens.parse(raw, settings.SECRET_KEY)
+    with for_tenant(token.tenant_id):
+        return _refresh(token, now)
+
+
+def _refresh(token: RefreshToken, now: dt.datetime) -> tuple[DeviceSession, str]:
     session = load_session(
         user_id=token.user_id,
         tenant_id=token.tenant_id,
@@ -113,7 +120,9 @@ def end(claims: Claims) -> None:
 
     Again is harmless: the answer to the first time may have been lost.
     """
-    if _end(claims.device_id, claims.login_id):
+    with for_tenant(claims.tenant_id):
+        is_ended = _end(claims.device_id, claims.login_id)
+    if is_ended:
         announce_access(claims.tenant_id, [claims.user_id])
 
 

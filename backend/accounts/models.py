@@ -18,6 +18,8 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from sync.pokes import announce_access
+from sync.row_security import every_tenant
+from sync.tenancy import TenantPolicy
 
 
 class Role(models.TextChoices):
@@ -45,6 +47,7 @@ class Tenant(models.Model):
 
     class Meta:
         ordering = ("slug",)
+        constraints = (TenantPolicy(name="accounts_tenant_tenant", column="id"),)
 
     def __str__(self) -> str:
         return self.slug
@@ -66,7 +69,9 @@ class User(AbstractUser):
         super().save(*args, **kwargs)
         fields = kwargs.get("update_fields")
         if not is_new and (fields is None or "is_active" in fields):
-            for tenant_id in self.memberships.values_list("tenant_id", flat=True):
+            with every_tenant():
+                tenant_ids = list(self.memberships.values_list("tenant_id", flat=True))
+            for tenant_id in tenant_ids:
                 announce_access(tenant_id, [self.pk])
 
 
@@ -95,6 +100,7 @@ class Membership(models.Model):
             models.CheckConstraint(
                 condition=models.Q(role__in=Role.values), name="accounts_membership_role_known"
             ),
+            TenantPolicy(name="accounts_membership_tenant"),
         )
 
     def __str__(self) -> str:
@@ -149,6 +155,7 @@ class Device(models.Model):
             models.UniqueConstraint(
                 fields=("tenant", "user", "install_id"), name="accounts_device_install_key"
             ),
+            TenantPolicy(name="accounts_device_tenant"),
         )
 
     def __str__(self) -> str:

@@ -20,6 +20,7 @@ from backend.accounts.errors import (
 from backend.accounts.models import Device, Membership, Tenant, User
 from backend.grounds import Row
 from sync.models import Stream
+from sync.row_security import every_tenant, for_tenant
 from sync.types import StreamState
 
 if TYPE_CHECKING:
@@ -61,11 +62,12 @@ def load_session(
         DeviceRevoked: the device was revoked or deleted.
         LoginEnded: the device logged out, or in again.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(session_sql(), [device_id, tenant_id, user_id])
-        found = cursor.fetchone()
-    if found is None:
-        raise _decide_missing(user_id, tenant_id, device_id)
+    with for_tenant(tenant_id):
+        with connection.cursor() as cursor:
+            cursor.execute(session_sql(), [device_id, tenant_id, user_id])
+            found = cursor.fetchone()
+        if found is None:
+            raise _decide_missing(user_id, tenant_id, device_id)
     membership, user, tenant, device = (
         model.from_db(None, names, found[place]) for model, names, place in _places()
     )
@@ -167,8 +169,9 @@ def _decide_missing(user_id: UUID, tenant_id: UUID, device_id: UUID) -> NotLogge
 
 def open_memberships(user: User) -> list[Membership]:
     """Return the memberships through which `user` may log in, by tenant slug."""
-    return list(
-        Membership.objects.filter(user=user, is_active=True, tenant__is_active=True)
-        .select_related("tenant", "user")
-        .order_by("tenant__slug")
-    )
+    with every_tenant():
+        return list(
+            Membership.objects.filter(user=user, is_active=True, tenant__is_active=True)
+            .select_related("tenant", "user")
+            .order_by("tenant__slug")
+        )

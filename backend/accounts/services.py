@@ -17,6 +17,7 @@ from django.db import transaction
 from backend.accounts.errors import CredentialsInvalid, DeviceRevoked, TenantRequired
 from backend.accounts.models import Device, Membership, User
 from backend.accounts.selectors import DeviceSession, open_memberships
+from sync.row_security import for_tenant
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -110,7 +111,7 @@ def _register_device(membership: Membership, install: Install, now: dt.datetime)
         "app_version": install.app_version,
         "last_seen_at": now,
     }
-    with transaction.atomic():
+    with for_tenant(membership.tenant_id), transaction.atomic():
         device, _ = Device.objects.update_or_create(
             tenant_id=membership.tenant_id,
             user_id=membership.user_id,

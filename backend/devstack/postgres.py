@@ -2,7 +2,8 @@
 
     find programs -> initdb -> start on 127.0.0.1, free port -> role and database -> url
 
-- The application's role is no superuser; it may create databases, which a test run needs.
+- The application's role is no superuser, and does not own the tables: row-level security binds it.
+  It may take on the owner's role, which may create databases too: a test run needs that.
 - Every connection needs a password, made anew with each data folder: on a shared machine a
   loopback port is open to everybody.
 - As root the server runs as `nobody`, since PostgreSQL refuses to run as root.
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 SUPERUSER = "postgres"
 NAME = "fieldsync"  # of the application's role and of its database
+OWNER = "fieldsync_owner"  # of the database and all in it; nobody logs in as this role
 READY_S_MAX = 60.0  # crash recovery of a kept data folder comes before the first answer
 CONNECT_S_MAX = 5
 CONNECTIONS_MAX = 200  # several test workers and servers share it
@@ -195,12 +197,17 @@ class Cluster:
             self.make_url(port, SUPERUSER, database=SUPERUSER), autocommit=True
         ) as connection:
             name, password = sql.Identifier(NAME), sql.Literal(self.password)
+            owner = sql.Identifier(OWNER)
             if not _exists(connection, "SELECT 1 FROM pg_roles WHERE rolname = %s"):
-                connection.execute(
-                    sql.SQL("CREATE ROLE {} LOGIN CREATEDB PASSWORD {}").format(name, password)
-                )
+                for statement in (
+                    sql.SQL("CREATE ROLE {} CREATEDB").format(owner),
+                    sql.SQL("CREATE ROLE {} LOGIN NOINHERIT PASSWORD {} IN ROLE {}").format(
+                        name, password, owner
+                    ),
+                ):
+                    connection.execute(statement)
             if not _exists(connection, "SELECT 1 FROM pg_database WHERE datname = %s"):
-                connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(name, name))
+                connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(name, owner))
 
     def _give(self, path: Path) -> None:
         if self.account:

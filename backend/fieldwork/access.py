@@ -25,6 +25,7 @@ from backend.fieldwork.collections import TENANT_SCOPE, territory_scope, user_sc
 from backend.fieldwork.models import Territory
 from backend.fieldwork.roles import REVIEWERS, TENANT_WIDE
 from sync.clock import render_time
+from sync.row_security import every_tenant
 from sync.types import Actor, KnownDevice, StreamState
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def _read_paths(tenant_id: UUID) -> Iterator[str]:
 def _only_membership(request: Request) -> tuple[Membership, list[str]]:
     """Return the user's one membership and its tenant's territories, in one query."""
     paths = Territory.objects.filter(tenant_id=OuterRef("tenant_id")).values("path")
-    found = (
+    members = (
         Membership.objects.filter(
             user_id=request.user.pk,  # type: ignore[misc]  # nobody's is None, and finds nothing
             is_active=True,
@@ -162,6 +163,8 @@ def _only_membership(request: Request) -> tuple[Membership, list[str]]:
         .select_related("tenant")
         .annotate(paths=ArraySubquery(paths))[:2]
     )
+    with every_tenant():
+        found = list(members)
     if len(found) != 1:
         raise PermissionDenied("Log in on a device: you are not a member of exactly one tenant.")
     return found[0], found[0].paths

@@ -1,4 +1,7 @@
-"""The database backend (`ENGINE`): Django's own for PostgreSQL, but for the health check.
+"""The database backend (`ENGINE`): Django's own for PostgreSQL, but for two things.
+
+The first statement of each transaction says for which tenant it is (`cursors`). And the health
+check is a glance:
 
     first statement of a request -> used a moment ago, and silent since?  yes -> go on
                                     `- no -> SELECT 1, and a new connection if that fails
@@ -14,8 +17,17 @@ from __future__ import annotations
 
 import select
 import time
+from typing import Any
 
 from django.db.backends.postgresql import base
+
+from backend.postgres.creation import DatabaseCreation
+from backend.postgres.cursors import (
+    UNKNOWN,
+    TenantCursor,
+    TenantServerCursor,
+    start_connection,
+)
 
 # Kept short: for so long a host that vanished silently may cost a request its time-out.
 TRUSTED_S = 5.0
@@ -24,11 +36,27 @@ TRUSTED_S = 5.0
 class DatabaseWrapper(base.DatabaseWrapper):
     """A connection of one thread."""
 
+    creation_class = DatabaseCreation
+
     # Django's own; its stubs do not know them all.
     health_check_enabled: bool
     health_check_done: bool
 
     _used_at = float("-inf")  # monotonic seconds; when a request is known to have used it
+
+    def get_connection_params(self) -> dict[str, Any]:
+        """Return what a connection is opened with."""
+        return {**super().get_connection_params(), "cursor_factory": TenantCursor}
+
+    def init_connection_state(self) -> None:
+        """Learn who owns the database, once it is known how to talk with it."""
+        super().init_connection_state()
+        self.connection.server_cursor_factory = TenantServerCursor
+        start_connection(self.connection)
+
+    def _savepoint_rollback(self, sid: str) -> None:
+        super()._savepoint_rollback(sid)  # type: ignore[misc]  # Django's own
+        self.connection.bound = UNKNOWN  # what was set since is undone too
 
     def close_if_unusable_or_obsolete(self) -> None:
         """Look after the connection between requests."""

@@ -7,12 +7,9 @@ since some time is no filter: the feed tells that, and misses nothing.
 from __future__ import annotations
 
 import re
-from functools import reduce
-from operator import and_
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import django_filters as filters
-from django.contrib.postgres.search import SearchQuery
 
 from backend.fieldwork.models import (
     Asset,
@@ -23,13 +20,7 @@ from backend.fieldwork.models import (
     Territory,
     WorkOrder,
 )
-from backend.fieldwork.models.searched import (
-    ASSET_WORDS,
-    CONFIG,
-    SITE_WORDS,
-    WORK_ORDER_WORDS,
-    Words,
-)
+from backend.fieldwork.models.searched import ids_having_words
 from backend.fieldwork.models.work import WorkOrderKind
 from backend.fieldwork.status import AssetStatus, InspectionStatus, WorkOrderStatus
 
@@ -38,11 +29,6 @@ if TYPE_CHECKING:
 
 WORDS_MAX: Final = 8
 _WORD = re.compile(r"\w+")
-SEARCHED: Final[dict[type[Any], Words]] = {
-    WorkOrder: WORK_ORDER_WORDS,
-    Site: SITE_WORDS,
-    Asset: ASSET_WORDS,
-}
 
 
 class UUIDInFilter(filters.BaseInFilter, filters.UUIDFilter):
@@ -65,9 +51,8 @@ class SearchFilterSet(RowFilterSet):
         words = _WORD.findall(text)[:WORDS_MAX]
         if not words:
             return rows.none()
-        queries = [SearchQuery(f"'{word}':*", config=CONFIG, search_type="raw") for word in words]
-        found: QuerySet[Any] = rows.alias(words=SEARCHED[rows.model])
-        return found.filter(words=reduce(and_, queries))
+        every = " & ".join(f"'{word}':*" for word in words)
+        return rows.filter(pk__in=ids_having_words(rows.model, every))
 
 
 class TerritoryFilterSet(RowFilterSet):

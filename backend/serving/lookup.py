@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
 from typing import Any, Final
 
 import psycopg
 from django.db import DEFAULT_DB_ALIAS, connections
+
+from backend.grounds import Grounds, Row
+from sync.row_security import PRELUDE, prelude
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +37,8 @@ class Lookup:
         self._is_opening = False
         self._not_before = 0.0  # monotonic seconds
 
-    async def ask(self, sql: str, parameters: Sequence[object]) -> tuple[Any, ...] | None:
-        """Return the row that `sql` finds; None if there is none.
+    async def ask(self, grounds: Grounds) -> Row | None:
+        """Return the row that an answer rests on; None if there is none.
 
         Raises:
             LookupFailed: there is no connection now, or no answer in time.
@@ -44,7 +46,9 @@ class Lookup:
         try:
             async with asyncio.timeout(ANSWER_S_MAX):
                 connection = self._connection or await self._open()
-                cursor = await connection.execute(sql, parameters)
+                async with connection.pipeline():
+                    await connection.execute(PRELUDE, prelude(grounds.tenant_id, owner=None))
+                    cursor = await connection.execute(grounds.sql, grounds.parameters)
                 return await cursor.fetchone()
         except (TimeoutError, psycopg.Error) as error:
             log.warning("a look-up failed, its request takes the usual way: %r", error)

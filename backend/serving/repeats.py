@@ -69,7 +69,7 @@ class Repeats:
         if key is None or kept is None:
             return None
         try:
-            row = await self._lookup.ask(kept.grounds.sql, kept.grounds.parameters)
+            row = await self._lookup.ask(kept.grounds)
         except LookupFailed:
             return None
         if not kept.grounds.still_hold(row, utc_now()):

@@ -10,12 +10,17 @@ from rest_framework.exceptions import NotAuthenticated
 from rest_framework.request import Request
 
 from sync.conf import sync_settings
+from sync.row_security import bind
 from sync.types import Actor
 
 
 def actor_of(request: Request) -> Actor:
-    """Return the actor behind `request`, as the database has them now."""
+    """Return the actor behind `request`, as the database has them now.
+
+    From here on the request is for their tenant, and meets no other's rows.
+    """
     actor: Actor = _find(sync_settings().actor_resolver)(request)
+    bind(actor.tenant_id)
     return actor
 
 
