@@ -57,11 +57,11 @@ def read_digest(
         CursorInvalid, ParameterInvalid: the request is wrong.
         CursorExpired, EpochChanged: forget the cursor and pull afresh.
     """
-    feed.check_collections(collections)
+    chosen = feed.choose_collections(actor, collections)
     key = sync_settings().cursor_key
     given = parse_cursor(cursor, key, actor.tenant_id) if cursor else None
     stream = changelog.stream_of(actor)
-    to = ScopeSet(actor.scopes, frozenset(collections) or None)
+    to = ScopeSet(actor.scopes, chosen)
     if given:
         feed.check_place(actor.tenant_id, given, stream)
     etag = wire.render_etag(stream.epoch, stream.head, to.digest + (cursor or "").encode())
@@ -78,7 +78,7 @@ def read_digest(
     body: Wire = {"server_time": render_time(now)}
     if given:
         body["behind"] = not is_in_feed or sums.has_news
-    names = collections or ranked_collections()
+    names = collections or [name for name in ranked_collections() if actor.may_read(name)]
     body["collections"] = {
         name: _render_sums(sums.buckets.get(name, {}))
         for name in [*dict.fromkeys([*names, *sums.buckets])]
@@ -103,7 +103,7 @@ def read_rows(
     Raises:
         ParameterInvalid: there is no such collection or bucket, or the limit is out of bounds.
     """
-    if collection not in ranked_collections():
+    if collection not in ranked_collections() or not actor.may_read(collection):
         raise ParameterInvalid("collection", f"there is no collection {collection!r}")
     if not 0 <= bucket < BUCKETS:
         raise ParameterInvalid("bucket", f"must be from 0 to {BUCKETS - 1}")

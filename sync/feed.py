@@ -102,11 +102,11 @@ def pull(
         CursorExpired, EpochChanged: forget the cursor and pull afresh.
     """
     rows_left = page_rows(limit)
-    check_collections(collections)
+    chosen = choose_collections(actor, collections)
     key = sync_settings().cursor_key
     given = parse_cursor(cursor, key, actor.tenant_id) if cursor else None
     stream = changelog.stream_of(actor)
-    to = ScopeSet(actor.scopes, frozenset(collections) or None)
+    to = ScopeSet(actor.scopes, chosen)
     reading, place = _open(actor, stream, to, given, border)
     parts: list[bytes] = []
     told = 0
@@ -143,11 +143,16 @@ def page_rows(limit: int | None) -> int:
     return limit
 
 
-def check_collections(collections: Sized[str]) -> None:
-    """Raise `ParameterInvalid` unless all of them are registered."""
-    for name in collections:
-        if name not in ranked_collections():
+def choose_collections(actor: Actor, names: Sized[str]) -> frozenset[str] | None:
+    """Return what is read of the collections that were asked for; None for all there are.
+
+    Raises:
+        ParameterInvalid: one of them is not registered, or not for this actor.
+    """
+    for name in names:
+        if name not in ranked_collections() or not actor.may_read(name):
             raise ParameterInvalid("collections", f"there is no collection {name!r}")
+    return frozenset(names) or actor.reads
 
 
 def _open(

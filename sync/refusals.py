@@ -20,6 +20,11 @@ BASE_REQUIRED = Refusal(
     detail="An update or delete needs the version that it was made on.",
     errors=(FieldError(path="base_version", code="required", detail="Send base_version."),),
 )
+COLLECTION_FORBIDDEN = Refusal(
+    outcome=Outcome.FORBIDDEN,
+    code="collection_forbidden",
+    detail="Whoever sent this may not write this collection.",
+)
 _CONFLICT_DETAILS = {
     "id_taken": "A row with this id exists and differs.",
     "version_mismatch": "The row was edited after the version that this edit is based on.",

@@ -123,6 +123,9 @@ class Actor:
     cannot be traced to any row is shown to those who hold one of `home_scopes`, or else one of
     `scopes`.
 
+    `reads` and `writes` are the collections that the actor may at all; None for whatever else
+    decides. Who may write one may read it.
+
     `sees_most` is a hint: lists ask row by row whether the actor sees it; of others they ask which
     rows their scopes have.
 
@@ -140,11 +143,21 @@ class Actor:
     may_review: bool = False
     home_scopes: frozenset[str] = frozenset()
     sees_most: bool = False
+    reads: frozenset[str] | None = None
+    writes: frozenset[str] | None = None
     stream: StreamState | None = dataclasses.field(default=None, compare=False)
 
     def can_see(self, scopes: frozenset[str]) -> bool:
         """Whether a row in `scopes` exists for this actor."""
         return self.is_system or not self.scopes.isdisjoint(scopes)
+
+    def may_read(self, collection: str) -> bool:
+        """Whether rows of the collection exist for this actor at all."""
+        return self.reads is None or collection in self.reads
+
+    def may_write(self, collection: str) -> bool:
+        """Whether the actor may write any row of the collection."""
+        return self.writes is None or collection in self.writes
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

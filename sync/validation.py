@@ -18,7 +18,7 @@ from rest_framework import serializers
 
 from sync.fields import REMOVED, FieldSpec, NestedSpec
 from sync.plain_rows import PlainRows
-from sync.refusals import invalid
+from sync.refusals import COLLECTION_FORBIDDEN, invalid
 from sync.registry import Collection, ranked_collections
 from sync.types import Actor, FieldError, Mutation, NestedPolicy, Op, Refusal, Wire
 from sync.wire import is_uuid
@@ -50,6 +50,10 @@ def judge(
         collection = collections.get(mutation.collection)
         if collection is None:
             verdict: Wire | Errors = [_unknown_collection(mutation.collection)]
+        elif not actor.may_write(collection.name):
+            refused[mutation.index] = COLLECTION_FORBIDDEN
+            checked.append(mutation)
+            continue
         elif not is_uuid(mutation.id):
             verdict = [FieldError(path="id", code="invalid", detail="Must be a UUID.")]
         elif mutation.op is Op.DELETE:

@@ -44,6 +44,8 @@ class FoundRow:
 def visible_rows(actor: Actor, collection: Collection) -> QuerySet[Any]:
     """Return the rows of `collection` that exist for `actor`."""
     rows = tenant_rows(actor, collection)
+    if not actor.may_read(collection.name):
+        return rows.none()
     if actor.is_system:
         return rows
     scopes = sorted(actor.scopes)
@@ -78,6 +80,8 @@ def tenant_rows(actor: Actor, collection: Collection) -> QuerySet[Any]:
 
 def find_row(actor: Actor, collection: Collection, row_id: str) -> FoundRow | None:
     """Return the row, or None if there is none for `actor`; one query."""
+    if not actor.may_read(collection.name):
+        return None
     found = ChangeRow.objects.filter(
         tenant_id=actor.tenant_id, collection=collection.name, row_id=row_id, op=ChangeOp.UPSERT
     ).first()

@@ -3,6 +3,7 @@
     AccountError
     |- TenantRequired              400  tenant_required
     |- DeviceMissing               404  device_not_found
+    |- ApiKeyMissing               404  api_key_not_found
     `- NotLoggedIn                 401
        |- CredentialsInvalid            invalid_credentials   one for all causes: no names leak
        |- TokenInvalid                  token_invalid
@@ -12,7 +13,10 @@
        |- MembershipInactive            membership_inactive
        |- DeviceRevoked                 device_revoked        `wipe`: delete what is held
        |- LoginEnded                    login_ended           logged out, or in again, elsewhere
-       `- TokenReused                   token_reused          somebody has a copy: all over
+       |- TokenReused                   token_reused          somebody has a copy: all over
+       |- ApiKeyInvalid                 api_key_invalid
+       |- ApiKeyExpired                 api_key_expired
+       `- ApiKeyRevoked                 api_key_revoked
 
 Leaves have a stable `code`, an HTTP status and a title; `docs/errors.md` lists them. None of them
 is helped by repeating the same request.
@@ -148,3 +152,36 @@ class DeviceMissing(AccountError):
     default_code = "device_not_found"
     default_detail = "There is no device with that id, or none that you may see."
     title = "No such device"
+
+
+class ApiKeyInvalid(NotLoggedIn):
+    """There is no such key."""
+
+    default_code = "api_key_invalid"
+    default_detail = "Ask an admin of the tenant for a key."
+    title = "The API key is not one of ours"
+
+
+class ApiKeyExpired(NotLoggedIn):
+    """The key was made for a time that is over."""
+
+    default_code = "api_key_expired"
+    default_detail = "The time of this API key is over: have an admin make another one."
+    title = "The API key has expired"
+
+
+class ApiKeyRevoked(NotLoggedIn):
+    """An admin has revoked the key."""
+
+    default_code = "api_key_revoked"
+    default_detail = "This API key was revoked: have an admin make another one."
+    title = "The API key is revoked"
+
+
+class ApiKeyMissing(AccountError):
+    """The tenant has no such key."""
+
+    status_code = 404
+    default_code = "api_key_not_found"
+    default_detail = "There is no API key with that id."
+    title = "No such API key"

@@ -2,6 +2,7 @@
 
     Tenant --< Membership >-- User      a user's role and territories in one tenant
     Tenant --<   Device   >-- User      one installed app of one user in one tenant
+    Tenant --<   ApiKey                 a program of the tenant's own
 
 A user may be a member of several tenants; a device belongs to exactly one of each.
 
@@ -17,6 +18,7 @@ from django.contrib.auth.models import AbstractUser
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
+from sync.ids import uuid7
 from sync.pokes import announce_access
 from sync.row_security import every_tenant
 from sync.tenancy import TenantPolicy
@@ -168,3 +170,31 @@ class Device(models.Model):
         super().save(*args, **kwargs)
         if self.revoked_at is not None:
             announce_access(self.tenant_id, [self.user_id])
+
+
+class ApiKey(models.Model):
+    """What a program of the tenant's own enters with; of its secret only the hash is known.
+
+    `reads` and `writes` are the collections that it may; it never changes but to be revoked.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="api_keys")
+    name = models.CharField(max_length=100)
+    prefix = models.CharField(max_length=16, unique=True)
+    hash = models.BinaryField(max_length=32)
+    reads = ArrayField(models.CharField(max_length=64))
+    writes = ArrayField(models.CharField(max_length=64), default=list)
+    created_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, editable=False)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("tenant", "name")
+        constraints = (TenantPolicy(name="accounts_apikey_tenant"),)
+        verbose_name = "API key"
+
+    def __str__(self) -> str:
+        return self.name

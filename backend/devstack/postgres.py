@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 SUPERUSER = "postgres"
 NAME = "fieldsync"  # of the application's role and of its database
 OWNER = "fieldsync_owner"  # of the database and all in it; nobody logs in as this role
+AS_OWNER = f"?options=-c%20role%3D{OWNER}"  # behind a URL: takes the role on at once
 READY_S_MAX = 60.0  # crash recovery of a kept data folder comes before the first answer
 CONNECT_S_MAX = 5
 CONNECTIONS_MAX = 200  # several test workers and servers share it
@@ -54,8 +55,11 @@ NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
 class Postgres:
     """A database server to use; `stop()` ends it if we started it."""
 
-    def __init__(self, *, url: str, admin_url: str | None = None) -> None:
+    def __init__(
+        self, *, url: str, owner_url: str | None = None, admin_url: str | None = None
+    ) -> None:
         self.url = url
+        self.owner_url = owner_url or url  # past row-level security, if it is ours
         self.admin_url = admin_url  # None when the server is not ours
 
     def stop(self, *, crash: bool = False) -> None:
@@ -73,6 +77,7 @@ class OwnPostgres(Postgres):
     def __init__(self, *, cluster: Cluster, child: Child, port: int) -> None:
         super().__init__(
             url=cluster.make_url(port, NAME, database=NAME),
+            owner_url=cluster.make_url(port, NAME, database=NAME) + AS_OWNER,
             admin_url=cluster.make_url(port, SUPERUSER, database=NAME),
         )
         self.cluster = cluster

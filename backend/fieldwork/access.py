@@ -3,7 +3,7 @@
     everybody      tenant, user:<id>
     technician     territory:<t> of their own territories
     supervisor     territory:<t> of these and of all below them
-    dispatcher, admin, auditor      territory:<t> of all of the tenant's
+    dispatcher, admin, auditor      territory:<t> of all of the tenant's; so does an API key
 
 Costs at most one query beyond authentication.
 """
@@ -18,6 +18,7 @@ from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import OuterRef
 from rest_framework.exceptions import PermissionDenied
 
+from backend.accounts.api_keys import KeySession
 from backend.accounts.errors import NotLoggedIn
 from backend.accounts.models import Device, Membership, Role
 from backend.accounts.selectors import DeviceSession, load_session
@@ -36,11 +37,13 @@ if TYPE_CHECKING:
 
 
 def resolve_actor(request: Request) -> Actor:
-    """Return who `request` comes from: a device, or a user of the office's pages.
+    """Return who `request` comes from: a device, an integration, or a user of the office's pages.
 
     Raises:
         PermissionDenied: the user is a member of no tenant, or of several.
     """
+    if isinstance(request.auth, KeySession):
+        return _integration(request.auth)
     if isinstance(request.auth, DeviceSession):
         session = request.auth
         membership, device_id = session.membership, session.device.id
@@ -50,6 +53,25 @@ def resolve_actor(request: Request) -> Actor:
         membership, paths = _only_membership(request)
         device_id, stream = None, None
     return _actor(membership, device_id, paths, stream)
+
+
+def _integration(session: KeySession) -> Actor:
+    """Return who works with an API key: it stands for a device, and for no user."""
+    key = session.key
+    role = Role.DISPATCHER if key.writes else Role.AUDITOR
+    paths = _read_paths(session.tenant_id)
+    home = frozenset(territory_scope(path.strip("/").rpartition("/")[2]) for path in paths)
+    return Actor(
+        tenant_id=session.tenant_id,
+        device_id=key.pk,
+        role=role,
+        scopes=home | {TENANT_SCOPE},
+        has_quarantine=session.tenant.has_quarantine,
+        sees_most=True,
+        home_scopes=home,
+        reads=frozenset(key.reads),
+        writes=frozenset(key.writes),
+    )
 
 
 def resolve_device(device_id: UUID) -> KnownDevice | None:

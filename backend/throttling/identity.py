@@ -1,6 +1,6 @@
 """Identity: whom a request counts for. Never what a client says of itself.
 
-a device, else a user   by the session that the database has found
+a device, key or user   by the session that the database has found
 nobody                  the address: of the connection, or as our own proxies have noted it
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from backend.accounts.api_keys import KeySession
 from backend.accounts.selectors import DeviceSession
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ def who_asks(request: Request) -> str:
     """Return what tells the asking device from others."""
     if isinstance(request.auth, DeviceSession):
         return f"device:{request.auth.device.pk}"
+    if isinstance(request.auth, KeySession):
+        return f"key:{request.auth.key.pk}"
     if request.user.is_authenticated:
         return f"user:{request.user.pk}"
     return ""
@@ -28,7 +31,8 @@ def who_asks(request: Request) -> str:
 
 def tenant_of(request: Request) -> str:
     """Return the tenant that asks, empty if that is not known from the session alone."""
-    return str(request.auth.tenant_id) if isinstance(request.auth, DeviceSession) else ""
+    is_known = isinstance(request.auth, DeviceSession | KeySession)
+    return str(request.auth.tenant_id) if is_known else ""
 
 
 def address_of(request: Request, proxies: int) -> str:

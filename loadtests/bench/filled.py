@@ -63,7 +63,7 @@ class FilledTenants:
                 side.name: make_reader(side) for side in (self._stage.floor, self._stage.product)
             }
             self._made[kind] = make_tenant(
-                self._stage.stack.postgres.url, kind, self._rng, self._sizes, readers
+                self._stage.stack.postgres.owner_url, kind, self._rng, self._sizes, readers
             )
             settle(self._stage.stack)
         return self._made[kind]

@@ -51,7 +51,7 @@ def write_profile(path: Path, case: PushCase | PullCase, *, rows: int, sizes: Si
     with prepared_database() as stack:
         from backend.wsgi import application
 
-        database = stack.postgres.url
+        database = stack.postgres.owner_url
         if isinstance(case, PullCase):
             sender, warm_up, works = _prepare_pulls(application, database, case, sizes)
         else:

@@ -57,7 +57,7 @@ class PushRuns:
     def count(self, side: Side, case: PushCase) -> tuple[int, ...]:
         """Return what is in the tables of the tenants that are pushed to."""
         tenants = list({sender.tenant for sender in side.choose_senders(case)})
-        with psycopg.connect(self._stage.stack.postgres.url) as connection:
+        with psycopg.connect(self._stage.stack.postgres.owner_url) as connection:
             found = connection.execute(COUNT, {"tenants": tenants}).fetchone()
         return tuple(int(count or 0) for count in found or ())
 

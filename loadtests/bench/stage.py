@@ -74,9 +74,9 @@ def set_stage(*, workers: int) -> Iterator[Stage]:
     with prepared_database() as stack, ExitStack() as cleanup:
         from loadtests.bench.senders import make_senders
 
-        def start(name: str, application: str) -> Server:
+        def start(name: str, application: str, database: str) -> Server:
             server = start_server(
-                environ={**stack.environ, **ENVIRON},
+                environ={**stack.environ, **ENVIRON, "DATABASE_URL": database},
                 log=stack.folder / f"{name}.log",
                 application=application,
                 workers=workers,
@@ -94,13 +94,15 @@ def set_stage(*, workers: int) -> Iterator[Stage]:
             workers=workers,
             floor=Side(
                 name="floor",
-                server=start("floor", "loadtests.bench.floor:application"),
+                server=start(
+                    "floor", "loadtests.bench.floor:application", stack.postgres.owner_url
+                ),
                 senders=hire("floor"),
                 make_headers=floor_headers,
             ),
             product=Side(
                 name="product",
-                server=start("product", "backend.asgi:application"),
+                server=start("product", "backend.asgi:application", stack.postgres.url),
                 senders=hire("product"),
                 make_headers=product_headers,
             ),
@@ -113,9 +115,9 @@ def settle(stack: Stack) -> None:
     Right statistics, no dead rows, and a checkpoint that does not fall into a measurement.
     """
     postgres = stack.postgres
-    with psycopg.connect(postgres.url, autocommit=True) as connection:
+    with psycopg.connect(postgres.owner_url, autocommit=True) as connection:
         connection.execute(f"VACUUM (ANALYZE) {', '.join(TABLES)}")
-    with psycopg.connect(postgres.admin_url or postgres.url, autocommit=True) as connection:
+    with psycopg.connect(postgres.admin_url or postgres.owner_url, autocommit=True) as connection:
         connection.execute("CHECKPOINT")
 
 
@@ -131,7 +133,7 @@ def prepared_database() -> Iterator[Stack]:
 
         try:
             call_command("migrate", verbosity=0)
-            with psycopg.connect(stack.postgres.url) as connection:
+            with psycopg.connect(stack.postgres.owner_url) as connection:
                 for table in TABLES:  # `settle` does it, between the runs and not in one
                     connection.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
             yield stack

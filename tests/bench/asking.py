@@ -17,6 +17,7 @@ from loadtests.bench.client import Work, converse
 from loadtests.bench.exchange import Answer, Request
 from loadtests.bench.stage import floor_headers, product_headers
 from loadtests.bench.workload import Sender
+from tests.owner import owner_options
 
 Ask = Callable[[Request], Answer]
 
@@ -24,7 +25,7 @@ Ask = Callable[[Request], Answer]
 def database_address() -> str:
     given = connection.get_connection_params()
     names = ("host", "port", "user", "password", "dbname")
-    return make_conninfo(**{name: given[name] for name in names})
+    return make_conninfo(**{name: given[name] for name in names}, options=owner_options())
 
 
 def answer(status: int, body: bytes, **headers: str) -> Answer:

@@ -36,6 +36,7 @@ with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
     ask = lambda query: connection.execute(query).fetchone()[0]
     print(ask("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
     print(ask("SHOW server_encoding"), ask("SHOW fsync"), ask("SHOW listen_addresses"))
+    connection.execute("SET ROLE fieldsync_owner")
     connection.execute("CREATE DATABASE test_fieldsync")
 cache = urllib.parse.urlsplit(os.environ["REDIS_URL"])
 with socket.create_connection((cache.hostname, cache.port), timeout=20) as connection:

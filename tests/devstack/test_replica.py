@@ -25,7 +25,7 @@ def replica() -> Iterator[Replica]:
             cleanup.callback(folder.remove)
         primary = start_postgres(folder=folders[0].path, durable=False, environ={})
         cleanup.callback(primary.stop)
-        with psycopg.connect(primary.url) as session:
+        with psycopg.connect(primary.owner_url) as session:
             session.execute("CREATE TABLE kept (n int)")
         replica = start_replica(primary=primary, folder=folders[1].path)
         cleanup.callback(replica.stop)
@@ -33,12 +33,12 @@ def replica() -> Iterator[Replica]:
 
 
 def write(server: Postgres) -> None:
-    with psycopg.connect(server.url) as session:
+    with psycopg.connect(server.owner_url) as session:
         session.execute("INSERT INTO kept VALUES (1)")
 
 
 def rows(server: Postgres) -> int:
-    with psycopg.connect(server.url) as session:
+    with psycopg.connect(server.owner_url) as session:
         row = session.execute("SELECT count(*) FROM kept").fetchone()
     assert row
     return int(row[0])

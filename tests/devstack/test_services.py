@@ -68,7 +68,7 @@ def test_kept_folder_keeps_the_data(folder: Path) -> None:
     for expected in (1, 2):
         postgres = start_postgres(folder=folder, durable=False, environ={})
         try:
-            assert count_rows(postgres.url) == expected
+            assert count_rows(postgres.owner_url) == expected
         finally:
             postgres.stop()
 
@@ -81,7 +81,7 @@ def test_interrupted_first_start_heals(folder: Path) -> None:
     postgres = start_postgres(folder=folder, durable=False, environ={})
 
     try:
-        assert count_rows(postgres.url) == 1
+        assert count_rows(postgres.owner_url) == 1
     finally:
         postgres.stop()
 
@@ -147,7 +147,7 @@ def test_programs_below_a_closed_folder_are_copied(
     postgres = start_postgres(folder=folder, durable=False, environ={})
 
     try:
-        assert count_rows(postgres.url) == 1
+        assert count_rows(postgres.owner_url) == 1
         assert (folder / "programs").is_dir()
     finally:
         postgres.stop()

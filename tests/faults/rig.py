@@ -323,7 +323,7 @@ def running_rig() -> Iterator[Rig]:
             options=SERVER_OPTIONS,
         )
         cleanup.callback(server.kill)
-        query = Inspector(postgres.url)
+        query = Inspector(postgres.owner_url)
         cleanup.callback(query.close)
         pool = cleanup.enter_context(ThreadPoolExecutor(CALLERS))
         yield Rig(

@@ -10,6 +10,7 @@ import psycopg
 from django.db import connection
 
 from tests.faults.agreement import Query
+from tests.owner import owner_options
 
 Session = psycopg.Connection[tuple[Any, ...]]
 
@@ -20,7 +21,7 @@ def session(*, autocommit: bool = False) -> Iterator[Session]:
     own = connection.settings_dict
     other = psycopg.connect(
         dbname=own["NAME"], user=own["USER"], password=own["PASSWORD"], host=own["HOST"],
-        port=own["PORT"], autocommit=autocommit,
+        port=own["PORT"], options=owner_options(), autocommit=autocommit,
     )  # fmt: skip
     try:
         yield other

@@ -176,7 +176,7 @@ def test_prune_that_is_killed_leaves_the_floor_of_what_is_gone(rig: Rig) -> None
     later = sorted(seq for seq in before if seq > readers[0].heard)  # other tests buried as well
     middle = later[len(later) // 2]
 
-    with psycopg.connect(rig.postgres.url) as other, pruning(rig, chunk=4) as process:
+    with psycopg.connect(rig.postgres.owner_url) as other, pruning(rig, chunk=4) as process:
         other.execute("SELECT FROM sync_entry WHERE seq = %s FOR UPDATE", [middle])
         rig.wait_until_asked(WAITING, ["%DELETE FROM sync_entry%"], at_least=1)
         process.send_signal(signal.SIGKILL)

@@ -38,7 +38,7 @@ def test_a_worker_killed_while_it_waits_for_a_row_frees_its_key(rig: Rig) -> Non
     visit = rig.prepare_visit()
     head = rig.head()
 
-    with psycopg.connect(rig.postgres.url) as office:
+    with psycopg.connect(rig.postgres.owner_url) as office:
         office.execute("SELECT FROM work_order WHERE id = %s FOR UPDATE", [visit.edited_id])
         catch = rig.control.catch(Point.CLAIMED)
         sending = rig.at_once(lambda: rig.dora.push(visit.body, visit.key))

@@ -43,7 +43,7 @@ class Pair:
 
     def on_primary(self, sql: str, *parameters: Any) -> None:
         """Do something past the engine."""
-        with psycopg.connect(self.primary.url) as session:
+        with psycopg.connect(self.primary.owner_url) as session:
             session.execute(sql.encode(), parameters)
 
 

@@ -152,7 +152,7 @@ def test_replica_that_keeps_a_page_waiting_is_not_waited_for(
     pair: Pair, alice: Phone, twenty: None
 ) -> None:
     """It stands still in the middle of a migration that the primary has finished: a table is locked."""
-    with psycopg.connect(pair.primary.url) as migration:
+    with psycopg.connect(pair.primary.owner_url) as migration:
         migration.execute(LOCK)
         pair.on_primary("UPDATE sync_stream SET moves = moves")  # writes the lock's record too
         pair.replica.catch_up()

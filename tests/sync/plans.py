@@ -5,7 +5,8 @@
 
 A connection of a server prepares what it executes again and again, and PostgreSQL may then change
 over to a plan that is made without looking at the parameters. So a statement is prepared, and
-executed until it had the chance.
+executed until it had the chance; for the tenant that it was sent for, since policies of row-level
+security change plans too.
 """
 
 from __future__ import annotations
@@ -13,10 +14,15 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
+from uuid import UUID
 
 import psycopg
 from django.db import connection, transaction
+
+from sync import row_security
+from sync.row_security import Nobody
 
 EXECUTIONS = 7  # after five, a plan without parameters is considered
 PLACE = re.compile(r"%\((\w+)\)s|%s|%%")
@@ -26,6 +32,7 @@ PLACE = re.compile(r"%\((\w+)\)s|%s|%%")
 class Statement:
     sql: str
     parameters: Any
+    bound: UUID | Nobody  # for whom
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +60,7 @@ def statements_of(act: Callable[[], object]) -> list[Statement]:
 
     def note(execute: Any, sql: str, parameters: Any, many: bool, context: Any) -> Any:
         rows = list(parameters) if many else [parameters]
-        sent.extend(Statement(sql, row) for row in rows)
+        sent.extend(Statement(sql, row, row_security.bound()) for row in rows)
         return execute(sql, rows if many else parameters, many, context)
 
     with connection.execute_wrapper(note):
@@ -68,7 +75,7 @@ def explain(statement: Statement) -> Iterator[Executed]:
         ", ".join(["%s"] * len(values)), values
     )
     call = f"({literals})" if values else ""
-    with transaction.atomic(), connection.cursor() as cursor:
+    with working_for(statement.bound), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(f"PREPARE pulled AS {sql}")
         for _ in range(EXECUTIONS):
             cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE pulled{call}")
@@ -76,6 +83,21 @@ def explain(statement: Statement) -> Iterator[Executed]:
             yield read(plan["Plan"])
         cursor.execute("DEALLOCATE pulled")
         transaction.set_rollback(True)
+
+
+@contextmanager
+def working_for(whom: UUID | Nobody) -> Iterator[None]:
+    """Work for whom a statement was sent."""
+    match whom:
+        case UUID():
+            with row_security.for_tenant(whom):
+                yield
+        case Nobody.EVERYBODY:
+            with row_security.every_tenant():
+                yield
+        case Nobody.NOBODY:
+            with row_security.nobody():
+                yield
 
 
 def number(statement: Statement) -> tuple[str, list[Any]]:
