@@ -19,13 +19,13 @@ from django.db.models import (
     Q,
     QuerySet,
     Subquery,
-    TextField,
     UUIDField,
 )
 from django.db.models.functions import Cast
 
 from sync.models import ChangeRow, Entry
 from sync.registry import Collection
+from sync.tenancy import LISTED_TENANT
 from sync.types import Actor, ChangeOp
 
 if TYPE_CHECKING:
@@ -56,7 +56,9 @@ def visible_rows(actor: Actor, collection: Collection) -> QuerySet[Any]:
             collection=collection.name,
             op=ChangeOp.UPSERT,
         )
-        return rows.filter(pk__in=entries.values_list(Cast("row_id", UUIDField())))
+        # Distinct, so that PostgreSQL makes the ids before it joins: under row-level security it
+        # looks nothing up by an expression that could fail on another tenant's rows.
+        return rows.filter(pk__in=entries.values_list(Cast("row_id", UUIDField())).distinct())
     # A truth and no set, limited: PostgreSQL takes half of the rows for visible, and cannot make a
     # join of it. Otherwise it would read all of the tenant's for one page.
     is_shown = ExpressionWrapper(Q(scopes__overlap=scopes), BooleanField())
@@ -66,10 +68,9 @@ def visible_rows(actor: Actor, collection: Collection) -> QuerySet[Any]:
         row_id=Cast(OuterRef("pk"), CharField()),
         op=ChangeOp.UPSERT,
     ).values_list(is_shown)[:1]
-    # The tenant as text too: indexes of lists begin with it.
-    ordered: QuerySet[Any] = rows.alias(tenant_text=Cast("tenant_id", TextField()))
+    ordered: QuerySet[Any] = rows.alias(listed_tenant=LISTED_TENANT)
     return ordered.filter(
-        Subquery(shown, output_field=BooleanField()), tenant_text=str(actor.tenant_id)
+        Subquery(shown, output_field=BooleanField()), listed_tenant=actor.tenant_id
     )
 
 

@@ -29,40 +29,44 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.AddConstraint(
+            model_name='numberseries',
+            constraint=sync.tenancy.TenantPolicy(name='work_order_number_tenant'),
+        ),
+        migrations.AddConstraint(
             model_name='answer',
-            constraint=sync.tenancy.TenantPolicy(as_text=True, name='answer_tenant'),
+            constraint=sync.tenancy.TenantPolicy(name='answer_tenant'),
         ),
         migrations.AddConstraint(
             model_name='asset',
-            constraint=sync.tenancy.TenantPolicy(as_text=True, name='asset_tenant'),
+            constraint=sync.tenancy.TenantPolicy(name='asset_tenant'),
         ),
         migrations.AddConstraint(
             model_name='inspection',
-            constraint=sync.tenancy.TenantPolicy(as_text=True, name='inspection_tenant'),
+            constraint=sync.tenancy.TenantPolicy(name='inspection_tenant'),
         ),
         migrations.AddConstraint(
             model_name='note',
-            constraint=sync.tenancy.TenantPolicy(as_text=True, name='note_tenant'),
+            constraint=sync.tenancy.TenantPolicy(name='note_tenant'),
         ),
         migrations.AddConstraint(
             model_name='partused',
-            constraint=sync.tenancy.TenantPolicy(as_text=True, name='part_used_tenant'),
+            constraint=sync.tenancy.TenantPolicy(name='part_used_tenant'),
         ),
         migrations.AddConstraint(
             model_name='site',
-            constraint=sync.tenancy.TenantPolicy(as_text=True, name='site_tenant'),
+            constraint=sync.tenancy.TenantPolicy(name='site_tenant'),
         ),
         migrations.AddConstraint(
             model_name='task',
-            constraint=sync.tenancy.TenantPolicy(as_text=True, name='task_tenant'),
+            constraint=sync.tenancy.TenantPolicy(name='task_tenant'),
         ),
         migrations.AddConstraint(
             model_name='territory',
-            constraint=sync.tenancy.TenantPolicy(as_text=True, name='territory_tenant'),
+            constraint=sync.tenancy.TenantPolicy(name='territory_tenant'),
         ),
         migrations.AddConstraint(
             model_name='workorder',
-            constraint=sync.tenancy.TenantPolicy(as_text=True, name='work_order_tenant'),
+            constraint=sync.tenancy.TenantPolicy(name='work_order_tenant'),
         ),
         *(
             migrations.RunSQL(

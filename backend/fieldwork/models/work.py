@@ -14,7 +14,7 @@ from backend.fieldwork.models.places import Asset, Site
 from backend.fieldwork.models.searched import WORK_ORDER_WORDS
 from backend.fieldwork.status import WorkOrderStatus
 from sync.synced_model import NestedModel, SyncedModel
-from sync.tenancy import TenantForeignKey, TenantReference
+from sync.tenancy import TenantForeignKey, TenantPolicy, TenantReference
 
 TEXT_CHARS_MAX: Final = 5_000
 PRIORITY_HIGHEST: Final = 1
@@ -24,10 +24,14 @@ QUANTITY_DECIMALS: Final = 3
 QUANTITY_MIN: Final = Decimal("0.001")
 
 
-# What has no date is due last. Spelt without parameters, as the index has to be.
+# What has no date is due last. Spelt without parameters, as the index has to be; and no COALESCE,
+# which row-level security keeps from any index (`TenantPolicy`).
 DUE: Final = models.Func(
     models.F("due_at"),
-    template="COALESCE(%(expressions)s, '9999-01-01 00:00:00+00'::timestamptz)",
+    template=(
+        "CASE WHEN %(expressions)s IS NULL THEN '9999-01-01 00:00:00+00'::timestamptz "
+        "ELSE %(expressions)s END"
+    ),
     output_field=models.DateTimeField(),
 )
 
@@ -50,6 +54,7 @@ class NumberSeries(models.Model):
         db_table = "work_order_number"
         constraints = (
             models.CheckConstraint(condition=Q(next__gte=1), name="work_order_number_counts_up"),
+            TenantPolicy(name="work_order_number_tenant"),
         )
 
     def __str__(self) -> str:
