@@ -13,7 +13,7 @@ class DeviceJWTScheme(SimpleJWTScheme):  # type: ignore[no-untyped-call]
     name = "deviceToken"
 
 
-class ApiKeyScheme(OpenApiAuthenticationExtension):
+class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """A key from `/api/v1/auth/keys/`."""
 
     target_class = "backend.accounts.key_authentication.ApiKeyAuthentication"

@@ -17,12 +17,12 @@ class DatabaseCreation(creation.DatabaseCreation):
         keepdb: bool = False,  # noqa: FBT001, FBT002  # as Django has it
     ) -> None:
         self._take_on_owner(cursor)
-        super()._execute_create_test_db(cursor, parameters, keepdb)
+        super()._execute_create_test_db(cursor, parameters, keepdb)  # type: ignore[misc]  # Django's own
 
     def _destroy_test_db(self, test_database_name: str, verbosity: int) -> None:
         del verbosity
         name = self.connection.ops.quote_name(test_database_name)
-        with self._nodb_cursor() as cursor:
+        with self._nodb_cursor() as cursor:  # type: ignore[attr-defined]  # Django's own
             self._take_on_owner(cursor)
             cursor.execute(f"DROP DATABASE {name}")
 

@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
-from django.db.backends.postgresql.base import ServerBindingCursor
 from psycopg import sql
 from psycopg.pq import TransactionStatus
 
@@ -48,7 +47,7 @@ def start_connection(connection: Any) -> None:
     connection.bound = UNKNOWN
 
 
-class TenantCursor(ServerBindingCursor):
+class TenantCursor(psycopg.Cursor[Any]):
     """A cursor whose statements see the rows of the tenant that the caller works for."""
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> Any:

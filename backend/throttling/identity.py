@@ -31,8 +31,8 @@ def who_asks(request: Request) -> str:
 
 def tenant_of(request: Request) -> str:
     """Return the tenant that asks, empty if that is not known from the session alone."""
-    is_known = isinstance(request.auth, DeviceSession | KeySession)
-    return str(request.auth.tenant_id) if is_known else ""
+    session = request.auth
+    return str(session.tenant_id) if isinstance(session, DeviceSession | KeySession) else ""
 
 
 def address_of(request: Request, proxies: int) -> str:

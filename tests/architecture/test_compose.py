@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from backend.devstack import health
+from backend.devstack.postgres import NAME, OWNER
 from backend.devstack.server import APPLICATION, GRACEFUL_S_MAX, make_arguments
 from backend.settings.variables import VARIABLES, Reader, Stage
 
@@ -93,11 +94,24 @@ def test_addresses_inside_compose_are_ones_that_the_server_takes(
     cache_url = reader.url("REDIS_URL", schemes=("redis",))
 
     reader.seal()
-    postgres = read_services()["postgres"]["environment"]
     assert database["HOST"] in read_services()
-    assert database["USER"] == postgres["POSTGRES_USER"]
-    assert database["NAME"] == postgres["POSTGRES_DB"]
+    assert database["USER"] == NAME
+    assert database["NAME"] == NAME
     assert cache_url.split("/")[2].split(":")[0] in read_services()
+
+
+def test_container_of_the_database_has_the_roles_that_tests_run_as() -> None:
+    """A server that owned its tables would not be bound by row-level security."""
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    (mounted,) = compose["services"]["postgres"]["configs"]
+    statements = compose["configs"][mounted["source"]]["content"].splitlines()
+
+    assert mounted["target"].startswith("/docker-entrypoint-initdb.d/")
+    assert statements[1:] == [
+        f"CREATE ROLE {OWNER};",
+        f"CREATE ROLE {NAME} LOGIN NOINHERIT PASSWORD :'password' IN ROLE {OWNER};",
+        f"CREATE DATABASE {NAME} OWNER {OWNER};",
+    ]
 
 
 def test_container_starts_the_server_as_this_machine_does() -> None:

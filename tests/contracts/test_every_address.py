@@ -275,6 +275,8 @@ def ask(who: Who, method: str, path: str, body: Any) -> Any:
             headers["Authorization"] = f"Bearer {who.token}"
         case str():
             headers["Authorization"] = f"Api-Key {who}"
+        case None:
+            pass
     raw = b"" if body is None or method == "GET" else json.dumps(body).encode()
     return client.generic(method, path, raw, content_type="application/json", headers=headers)
 
