@@ -1,6 +1,6 @@
 """Every address of the server.
 
-    /api/v1/auth/   logging in            /api/v1/        sync and the domain's collections
+    /api/v1/, v2/   logging in, sync and the domain's collections, in the shapes of that version
     /api/schema/    OpenAPI 3.1           /api/docs/      the same, to read and to try
     /admin/         the office
 
@@ -15,15 +15,17 @@ from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from backend import error_pages
+from backend.rest.versions import CHAIN
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="docs")),
     path("admin/", admin.site.urls),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
-    path("api/v1/auth/", include("backend.accounts.urls")),
-    path("api/v1/", include("sync.api.urls")),
-    path("api/v1/", include("backend.rest.urls")),
+    *(
+        path(f"api/{version}/", include(("backend.api_urls", "api"), namespace=version))
+        for version in CHAIN
+    ),
     # Last: without it, DEBUG answers unknown addresses with a page, and a POST that lacks its
     # slash with an exception.
     re_path(r"^api/(?!docs$|schema$)", error_pages.unknown_address),

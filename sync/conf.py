@@ -18,6 +18,7 @@ class SyncSettings:
 
     actor_resolver: str = ""  # dotted path: (rest_framework Request) -> types.Actor
     device_resolver: str = ""  # dotted path: (UUID of a device) -> types.KnownDevice | None
+    versions: str = ""  # dotted path: version -> its steps (see api.versions); none: one shape
     push_rows_max: int = 1_000  # rows a push; a push is one transaction and one report
     body_bytes_max: int = 8 * 1024 * 1024  # decoded body
     compressed_body_bytes_max: int = 4 * 1024 * 1024  # as it comes over the link

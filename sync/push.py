@@ -39,9 +39,19 @@ def push(
         BodyMalformed, LimitExceeded: the body is no push; nothing was done, the key is free.
         KeyRequired, KeyReused, RequestInFlight, Unavailable: as `carry_out`.
     """
+    return carry_out(
+        actor, read(body), key=key, fingerprint=wire.fingerprint(route, body), now=now
+    )
+
+
+def read(body: bytes) -> PushRequest:
+    """Return the push that `body` is.
+
+    Raises:
+        BodyMalformed, LimitExceeded: it cannot be understood, or is too large.
+    """
     limits = sync_settings()
-    request = parse_push(body, rows_max=limits.push_rows_max, depth_max=limits.json_depth_max)
-    return carry_out(actor, request, key=key, fingerprint=wire.fingerprint(route, body), now=now)
+    return parse_push(body, rows_max=limits.push_rows_max, depth_max=limits.json_depth_max)
 
 
 @for_actor

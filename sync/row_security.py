@@ -51,9 +51,9 @@ def bound() -> UUID | Nobody:
     return _bound.get()
 
 
-def bind(tenant_id: UUID) -> None:
-    """Work for one tenant from here to the end of the innermost block."""
-    _bound.set(tenant_id)
+def bind(whom: UUID | Nobody) -> None:
+    """Work for one tenant, or for all, from here to the end of the innermost block."""
+    _bound.set(whom)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from django.db import connection
 
 def owner_options() -> str:
     """Return the `options` of a connection that takes on the owner's role at once."""
-    connection.ensure_connection()
+    if connection.connection is None:
+        connection.ensure_connection()
     mine: Any = connection.connection
     return f"-c role={mine.owner}" if mine.owner else ""

@@ -206,6 +206,8 @@ class Cluster:
             if not _exists(connection, "SELECT 1 FROM pg_roles WHERE rolname = %s"):
                 for statement in (
                     sql.SQL("CREATE ROLE {} CREATEDB").format(owner),
+                    # So that tests see what the server's sessions do, and may end them.
+                    sql.SQL("GRANT pg_monitor, pg_signal_backend TO {}").format(owner),
                     sql.SQL("CREATE ROLE {} LOGIN NOINHERIT PASSWORD {} IN ROLE {}").format(
                         name, password, owner
                     ),

@@ -52,6 +52,9 @@ class TenantCursor(psycopg.Cursor[Any]):
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
         """Execute one statement, or without parameters a script."""
+        if _opens_transaction(query):  # nothing may come before it
+            self.connection.bound = UNKNOWN
+            return super().execute(query, params, **options)
         due = _due(self.connection)
         if due is None:
             return super().execute(query, params, **options)
@@ -84,6 +87,10 @@ class TenantServerCursor(psycopg.ServerCursor[Any]):
         with self.connection.transaction():
             psycopg.Cursor(self.connection).execute(PRELUDE, due)
             return super().execute(query, params, **options)
+
+
+def _opens_transaction(query: Any) -> bool:
+    return isinstance(query, str) and query.startswith("SET TRANSACTION")
 
 
 def _due(connection: Any) -> tuple[str, str] | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+from backend.rest.versions import CHAIN, FIRST
 from backend.settings.variables import LOG_LEVELS, REPLICA_OPTIONS, Reader
 
 env = Reader()
@@ -37,6 +38,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "backend.request_id.RequestIdMiddleware",
+    "backend.version_headers.VersionHeadersMiddleware",
     "backend.row_security.RowSecurityMiddleware",
     "backend.throttling.headers.RateLimitMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -129,6 +131,7 @@ SIMPLE_JWT = {
 
 SYNC = {
     "ACTOR_RESOLVER": "backend.fieldwork.access.resolve_actor",
+    "VERSIONS": "backend.rest.versions.CHAIN",
     "POKE_URL": REDIS_URL or "postgresql:",
     "DEVICE_RESOLVER": "backend.fieldwork.access.resolve_device",
     "REPLICA_ALIAS": "replica" if "replica" in DATABASES else "",
@@ -148,6 +151,9 @@ REST_FRAMEWORK = {
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "backend.negotiation.PlainNegotiation",
     "DEFAULT_PARSER_CLASSES": ["backend.json_parser.ShallowJSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_VERSIONING_CLASS": "rest_framework.versioning.NamespaceVersioning",
+    "DEFAULT_VERSION": FIRST,
+    "ALLOWED_VERSIONS": [*CHAIN],
     "EXCEPTION_HANDLER": "sync.api.exception_handler.problem_response",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",

@@ -18,6 +18,7 @@ from rest_framework.views import APIView
 from sync import clock, push, wire
 from sync.api.actor import actor_of
 from sync.api.body import read_json_body
+from sync.api.versions import Version, version_of
 from sync.api.views import KEY, PUSHED, respond
 from sync.conf import sync_settings
 from sync.errors import ParameterInvalid
@@ -85,7 +86,13 @@ class BulkSerializer(serializers.ListSerializer[Any]):
         )
 
     def save(  # type: ignore[override]  # answers what became of the rows
-        self, *, actor: Actor, key: str | None, route: str, now: datetime.datetime
+        self,
+        *,
+        actor: Actor,
+        version: Version,
+        key: str | None,
+        route: str,
+        now: datetime.datetime,
     ) -> Answer:
         """Carry the push out; return its answer.
 
@@ -93,9 +100,8 @@ class BulkSerializer(serializers.ListSerializer[Any]):
             KeyRequired, KeyReused, RequestInFlight, Unavailable: as `push.carry_out`.
         """
         fingerprint = wire.fingerprint(route, self.initial_data)
-        return push.carry_out(
-            actor, self.validated_data, key=key, fingerprint=fingerprint, now=now
-        )
+        asked = version.down_push(self.validated_data)
+        return push.carry_out(actor, asked, key=key, fingerprint=fingerprint, now=now)
 
 
 class BulkView(APIView):
@@ -128,11 +134,12 @@ class BulkView(APIView):
         serializer.is_valid(raise_exception=True)
         answer = serializer.save(
             actor=actor_of(request),
+            version=version_of(request),
             key=push.parse_key(request.headers.get("Idempotency-Key")),
             route=f"{request.method} {request.path}?policy={policy}",
             now=clock.utc_now(),
         )
-        return respond(answer)
+        return respond(request, answer)
 
 
 def bulk_views() -> dict[str, type[BulkView]]:

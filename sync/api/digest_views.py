@@ -13,6 +13,7 @@ from sync import clock, digests
 from sync.api import answers, compression, serializers as shapes
 from sync.api.actor import actor_of
 from sync.api.parameters import parse_bucket, parse_collections, parse_limit, parse_row_id
+from sync.api.versions import version_of
 
 _PROBLEM: Final = "application/problem+json"
 
@@ -80,7 +81,7 @@ class RowsView(APIView):
             limit=parse_limit(query.get("limit")),
             now=clock.utc_now(),
         )
-        response = _answer(request, rows)
+        response = _answer(request, version_of(request).up_page(rows))
         answers.let_device_keep(response)
         return response
 

@@ -31,6 +31,7 @@ from rest_framework.settings import api_settings
 from rest_framework.views import set_rollback
 
 from sync import transactions
+from sync.api.versions import version_of
 from sync.errors import LimitExceeded, SyncError, Unavailable
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def problem_response(exc: Exception, context: Mapping[str, Any]) -> Response:
     """Return the answer for any exception that a view raised (DRF's `EXCEPTION_HANDLER`)."""
     set_rollback()
     request_id = getattr(context.get("request"), "request_id", None) or str(uuid.uuid4())
-    found = describe(exc)
+    found = _in_version(describe(exc), context)
     if found.code == INTERNAL:
         log.error("request %s failed", request_id, exc_info=exc)
     elif transactions.is_away(exc):
@@ -143,6 +144,23 @@ def problem_response(exc: Exception, context: Mapping[str, Any]) -> Response:
     if auth_header:
         response["WWW-Authenticate"] = auth_header
     return response
+
+
+def _in_version(found: Problem, context: Mapping[str, Any]) -> Problem:
+    """Return the problem as the version of the request's address has it."""
+    request, collection = context.get("request"), getattr(context.get("view"), "collection", None)
+    version = version_of(request)
+    if version.is_inner:
+        return found
+    members = dict(found.members)
+    if "result" in members:
+        members["result"] = version.up_result(members["result"])
+    if collection is None:
+        return dataclasses.replace(found, members=members)
+    about = {"collection": collection.name, "errors": found.errors, **members}
+    shown = version.up_result(about)
+    shown.pop("collection")
+    return dataclasses.replace(found, errors=shown.pop("errors"), members=shown)
 
 
 def describe(exc: Exception) -> Problem:

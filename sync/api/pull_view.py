@@ -26,6 +26,7 @@ from sync import clock, feed, threads
 from sync.api import answers, compression, serializers as shapes
 from sync.api.actor import actor_again, actor_of
 from sync.api.parameters import parse_collections, parse_limit
+from sync.api.versions import version_of
 from sync.api.waiting import hold, parse_wait
 from sync.conf import sync_settings
 
@@ -108,7 +109,8 @@ def _page(request: Request, asked: _Asked) -> HttpResponse:
         # Read by the server: it follows from who asks and how far the feed goes, and nothing else.
         response.is_repeatable = not asked.wait_s  # type: ignore[attr-defined]
     else:
-        response = answers.pack(page.render(clock.utc_now()), asked.encoding)
+        body = version_of(request).up_page(page.render(clock.utc_now()))
+        response = answers.pack(body, asked.encoding)
     response["ETag"] = page.etag
     if page.is_idle:
         hold(response, actor, head=page.head, wait_s=asked.wait_s)
@@ -130,6 +132,7 @@ class _Stream:
     def __init__(self, request: Request, asked: _Asked) -> None:
         self._request = request
         self._asked = asked
+        self._version = version_of(request)
         self._cursor = asked.cursor
         self._limit = sync_settings().pull_page_rows_max if asked.limit is None else asked.limit
         self._packer = compression.make_packer(asked.encoding)
@@ -171,7 +174,8 @@ class _Stream:
 
     def _pack(self, page: feed.Page) -> bytes:
         """Return a chunk: the page's changes, and the cursor behind them."""
-        return self._packer.pack(page.render_lines(clock.utc_now()))
+        lines = page.render_lines(clock.utc_now())
+        return self._packer.pack(self._version.up_lines(lines))
 
     def _may_go_on(self) -> bool:
         """Whether the device still may read, and what it did; asked now and then.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -15,6 +16,7 @@ from sync.api import serializers as shapes
 from sync.api.actor import actor_of
 from sync.api.body import read_optional_json_body
 from sync.api.parameters import parse_after, parse_limit
+from sync.api.versions import version_of
 from sync.types import ParkedState
 
 _PROBLEM = "application/problem+json"
@@ -45,7 +47,8 @@ class QuarantineView(APIView):
             after=parse_after(query.get("after")),
             limit=parse_limit(query.get("limit")),
         )
-        return Response(page)
+        version = version_of(request)
+        return Response({**page, "parked": [version.up_parked(each) for each in page["parked"]]})
 
 
 class ParkedView(APIView):
@@ -56,7 +59,8 @@ class ParkedView(APIView):
     )
     def get(self, request: Request, parked_id: UUID) -> Response:
         """Give one parked mutation, settled or not."""
-        return Response(review.read(actor_of(request), parked_id))
+        parked = review.read(actor_of(request), parked_id)
+        return Response(version_of(request).up_parked(parked))
 
 
 class ApplyView(APIView):
@@ -74,13 +78,13 @@ class ApplyView(APIView):
     )
     def post(self, request: Request, parked_id: UUID) -> Response:
         """Apply a parked mutation, as it was sent or edited; answers with its result."""
-        line = review.apply(
-            actor_of(request),
-            parked_id,
-            review.parse_edit(read_optional_json_body(request)),
-            clock.utc_now(),
-        )
-        return Response(line)
+        actor, version = actor_of(request), version_of(request)
+        edit = review.parse_edit(read_optional_json_body(request))
+        if edit.data is not None and not version.is_inner:
+            collection = review.read(actor, parked_id)["mutation"]["collection"]
+            edit = msgspec.structs.replace(edit, data=version.down(collection, edit.data))
+        line = review.apply(actor, parked_id, edit, clock.utc_now())
+        return Response(version.up_result(line))
 
 
 class DiscardView(APIView):
@@ -99,4 +103,4 @@ class DiscardView(APIView):
         """Settle a parked mutation without applying it."""
         reason = review.parse_reason(read_optional_json_body(request))
         parked = review.discard(actor_of(request), parked_id, reason, clock.utc_now())
-        return Response(parked)
+        return Response(version_of(request).up_parked(parked))

@@ -10,6 +10,7 @@ and gives to a router. Writes need the version that they are made on: `If-Match`
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -32,6 +33,7 @@ from sync.api import answers, conditions, exports, list_cache
 from sync.api.actor import actor_of
 from sync.api.body import read_json_body, read_optional_json_body
 from sync.api.keyset import Ordering, read_page, read_place
+from sync.api.versions import version_of
 from sync.conf import sync_settings
 from sync.errors import ParameterInvalid
 from sync.fields import REMOVED
@@ -95,8 +97,8 @@ class RowViewSet(GenericViewSet[Any]):
         found = {row.pk: row for row in self.listed(chosen)}
         rows = [found[row_id] for row_id in page if row_id in found]
         shown = self.list_serializer(rows, many=True, context=self.get_serializer_context())
-        lines: Sequence[Mapping[str, Any]] = shown.data
-        return lines
+        version = version_of(self.request)
+        return [version.up(self.collection.name, line) for line in shown.data]
 
     @action(detail=False, throttle_scope="export")
     def export(self, request: Request) -> StreamingHttpResponse:
@@ -141,7 +143,8 @@ class RowViewSet(GenericViewSet[Any]):
             response: HttpResponse = HttpResponseNotModified()
         else:
             body = wire.splice(found.payload.encode(), id=str(pk), version=found.version)
-            response = HttpResponse(body, content_type=answers.JSON)
+            shown = version_of(request).up_row(self.collection.name, body)
+            response = HttpResponse(shown, content_type=answers.JSON)
         response["ETag"] = tag
         response["Last-Modified"] = http_date(found.changed_at.timestamp())
         answers.let_device_keep(response)
@@ -199,8 +202,7 @@ class RowViewSet(GenericViewSet[Any]):
             ValidationError, BodyMalformed: it is not what the action takes.
         """
         self._body = read_optional_json_body(request)
-        fields = parse_fields(self._body, depth_max=sync_settings().json_depth_max)
-        given = self.body(data=fields)
+        given = self.body(data=self._parse(request))
         given.is_valid(raise_exception=True)
         return given.validated_data
 
@@ -223,13 +225,22 @@ class RowViewSet(GenericViewSet[Any]):
             fingerprint=wire.fingerprint(f"{request.method} {request.path}", self._body),
             now=clock.utc_now(),
         )
-        return respond(request, answer)
+        return self._respond(request, answer)
 
     _body = b""  # of the request, as its key stands for it
 
     def _read_fields(self, request: Request) -> Wire:
         self._body = read_json_body(request)
-        return parse_fields(self._body, depth_max=sync_settings().json_depth_max)
+        return self._parse(request)
+
+    def _parse(self, request: Request) -> Wire:
+        """Return what the body says, as it is inside."""
+        fields = parse_fields(self._body, depth_max=sync_settings().json_depth_max)
+        return version_of(request).down(self.collection.name, fields)
+
+    def _respond(self, request: Request, answer: Answer) -> HttpResponse:
+        body = version_of(request).up_row(self.collection.name, answer.body)
+        return respond(request, dataclasses.replace(answer, body=body))
 
     def _writable(self, fields: Wire) -> Wire:
         """Return what of `fields` may be sent on: not what an answer had beside them."""

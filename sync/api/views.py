@@ -12,11 +12,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from sync import clock, push, receipts
+from sync import clock, push, receipts, wire
 from sync.api import serializers as shapes
 from sync.api.actor import actor_of
 from sync.api.body import read_json_body
 from sync.api.inflate import ENCODINGS
+from sync.api.versions import version_of
 from sync.conf import sync_settings
 from sync.errors import KeyRequired
 
@@ -41,11 +42,13 @@ PUSHED: dict[Any, Any] = {
 }
 
 
-def respond(answer: receipts.Answer) -> HttpResponse:
+def respond(request: Request, answer: receipts.Answer) -> HttpResponse:
     """Return a push's answer as HTTP."""
     is_error = answer.status >= FIRST_ERROR_STATUS
     response = HttpResponse(
-        answer.body, status=answer.status, content_type=PROBLEM_JSON if is_error else JSON
+        version_of(request).up_report(answer.body),
+        status=answer.status,
+        content_type=PROBLEM_JSON if is_error else JSON,
     )
     if answer.is_replay:
         response["Idempotency-Replayed"] = "true"
@@ -65,14 +68,15 @@ class PushView(APIView):
     )
     def post(self, request: Request) -> HttpResponse:
         """Push a batch of mutations; answers with one result for every mutation."""
-        answer = push.push(
-            actor_of(request),
+        actor, body = actor_of(request), read_json_body(request)
+        answer = push.carry_out(
+            actor,
+            version_of(request).down_push(push.read(body)),
             key=push.parse_key(request.headers.get("Idempotency-Key")),
-            route=f"POST {request.path}",
-            body=read_json_body(request),
+            fingerprint=wire.fingerprint(f"POST {request.path}", body),
             now=clock.utc_now(),
         )
-        return respond(answer)
+        return respond(request, answer)
 
 
 class ReceiptView(APIView):
@@ -90,7 +94,7 @@ class ReceiptView(APIView):
         parsed = push.parse_key(key)
         if parsed is None:
             raise KeyRequired
-        return respond(receipts.find(actor_of(request), parsed))
+        return respond(request, receipts.find(actor_of(request), parsed))
 
 
 class LimitsView(APIView):

@@ -15,6 +15,7 @@ from django.apps import apps
 from django.core.management import call_command
 from django.db import connection
 
+from backend.postgres.apps import grant
 from sync import registry
 from tests.phones import create, make_world, new_id
 
@@ -76,6 +77,7 @@ def meters(transactional_db: None) -> Iterator[Any]:
     exec(compile(PYTHON[1], "README.md", "exec"), module.__dict__)  # noqa: S102
     with connection.schema_editor() as editor:
         editor.create_model(module.Meter)
+    grant(using=connection.alias)  # as after `migrate`
     yield module
     with connection.schema_editor() as editor:
         editor.delete_model(module.Meter)

@@ -13,6 +13,7 @@ import pytest
 from django.db import DEFAULT_DB_ALIAS, connection, connections
 
 from backend.postgres.base import TRUSTED_S, DatabaseWrapper
+from sync.row_security import nobody
 
 MARK = "SELECT 'the request before'"
 WAIT_S = 30.0
@@ -31,8 +32,9 @@ def kept(transactional_db: None) -> Iterator[DatabaseWrapper]:
     """Return a thread's connection after a request, as another one begins."""
     wrapper: Any = connections[DEFAULT_DB_ALIAS]
     wrapper.close()  # the next one is checked, as the settings say; the suite's own is not
-    request(wrapper, MARK)
-    yield wrapper
+    with nobody():  # as a request begins
+        request(wrapper, MARK)
+        yield wrapper
     wrapper.close()
 
 

@@ -12,6 +12,7 @@ from django.apps import apps
 from django.db import connection, models, transaction
 from django.db.models import ProtectedError
 
+from backend.postgres.apps import grant
 from sync import registry
 from sync.errors import BypassesFeed
 from sync.ids import uuid7
@@ -93,6 +94,7 @@ def declare_fleet(on_delete: Any, *, does_team_travel: bool = True) -> Fleet:
     with connection.schema_editor() as editor:
         editor.create_model(Team)
         editor.create_model(Van)
+    grant(using=connection.alias)  # as after `migrate`
     return Fleet(team=Team, van=Van)
 
 
