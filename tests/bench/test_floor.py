@@ -69,9 +69,11 @@ def sides(transactional_db: None) -> Sides:
 def on_the_floor(
     work: Callable[[floor.Connection], Coroutine[Any, Any, list[bytes]]],
 ) -> list[bytes]:
+    address = database_address()
+
     async def run() -> list[bytes]:
         async with await psycopg.AsyncConnection.connect(
-            database_address(), autocommit=True
+            address, autocommit=True
         ) as link:
             return await work(link)
 

@@ -103,12 +103,12 @@ def test_restarted_database_has_its_address_and_its_rows(
     postgres = start_postgres(folder=folder, durable=False, environ={})
     try:
         url = postgres.url
-        assert count_rows(url) == 1
+        assert count_rows(postgres.owner_url) == 1
 
         postgres.restart(crash=crash)
 
         assert postgres.url == url
-        assert count_rows(url) == 2
+        assert count_rows(postgres.owner_url) == 2
     finally:
         postgres.stop()
 
