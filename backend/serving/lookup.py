@@ -34,6 +34,7 @@ class Lookup:
 
     def __init__(self) -> None:
         self._connection: Connection | None = None
+        self._asking = asyncio.Lock()  # a pipeline is one question's
         self._is_opening = False
         self._not_before = 0.0  # monotonic seconds
 
@@ -46,7 +47,7 @@ class Lookup:
         try:
             async with asyncio.timeout(ANSWER_S_MAX):
                 connection = self._connection or await self._open()
-                async with connection.pipeline():
+                async with self._asking, connection.pipeline():
                     await connection.execute(PRELUDE, prelude(grounds.tenant_id, owner=None))
                     cursor = await connection.execute(grounds.sql, grounds.parameters)
                 return await cursor.fetchone()

@@ -47,7 +47,7 @@ class Field:
     down: Convert = lambda value: value
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Step:
     """What one version changed in one collection, by the names of the version before."""
 

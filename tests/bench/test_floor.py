@@ -72,9 +72,7 @@ def on_the_floor(
     address = database_address()
 
     async def run() -> list[bytes]:
-        async with await psycopg.AsyncConnection.connect(
-            address, autocommit=True
-        ) as link:
+        async with await psycopg.AsyncConnection.connect(address, autocommit=True) as link:
             return await work(link)
 
     return asyncio.run(run())
