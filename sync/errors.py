@@ -19,6 +19,7 @@
     |- CursorGone             410  the cursor is of no use any more: pull afresh, keep the outbox
     |  |- CursorExpired            cursor_expired
     |  `- EpochChanged             epoch_changed
+    |- AppTooOld              426  app_version_too_old        push what there is, update the app
     |- Unavailable            503  temporarily_unavailable    retry: the same request again
     |- TooManyWaiting         503  too_many_waiting           retry: later
     |- EditRefused             409  edit_refused               an office write was refused
@@ -265,6 +266,23 @@ class EpochChanged(CursorGone):
 
     def __init__(self) -> None:
         super().__init__("The database was restored. Keep the outbox, and pull afresh.")
+
+
+class AppTooOld(SyncError):
+    """The app is older than the tenant takes. It may push what it has, and must be updated."""
+
+    code = "app_version_too_old"
+    status = 426
+    title = "The app is too old"
+
+    def __init__(self, minimum: str) -> None:
+        super().__init__(f"Push what is not sent yet, then update to {minimum} or later.")
+        self.minimum = minimum
+
+    @property
+    def members(self) -> dict[str, Any]:
+        """The version that will do."""
+        return {"minimum": self.minimum}
 
 
 class Unavailable(SyncError):

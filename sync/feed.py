@@ -22,7 +22,7 @@ import msgspec
 from sync import changelog, epochs, pages, wire
 from sync.conf import sync_settings
 from sync.cursor import Cursor, Phase, parse_cursor, render_cursor
-from sync.errors import CursorExpired, EpochChanged, ParameterInvalid
+from sync.errors import AppTooOld, CursorExpired, EpochChanged, ParameterInvalid
 from sync.read_replica import Fetch, Source
 from sync.registry import ranked_collections
 from sync.row_security import for_actor
@@ -100,7 +100,10 @@ def pull(
     Raises:
         CursorInvalid, ParameterInvalid: the request is wrong.
         CursorExpired, EpochChanged: forget the cursor and pull afresh.
+        AppTooOld: the app must be updated first.
     """
+    if actor.upgrade_to:
+        raise AppTooOld(actor.upgrade_to)
     rows_left = page_rows(limit)
     chosen = choose_collections(actor, collections)
     key = sync_settings().cursor_key

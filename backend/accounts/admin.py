@@ -29,7 +29,7 @@ class PersonAdmin(_Kept, UserAdmin):  # type: ignore[type-arg]  # not generic at
 class TenantAdmin(_Kept, admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
     """Customer organisations."""
 
-    list_display = ("slug", "name", "is_active", "has_quarantine")
+    list_display = ("slug", "name", "is_active", "has_quarantine", "min_app_version")
     search_fields = ("slug", "name")
 
 

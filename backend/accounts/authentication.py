@@ -19,7 +19,7 @@ from backend.accounts.selectors import (
     seen_at,
     session_sql,
 )
-from backend.accounts.services import is_seen_due, note_seen
+from backend.accounts.services import is_seen_due, note_app, note_seen
 from backend.accounts.tokens import Claims, is_good, read_access
 from backend.grounds import Grounds, Row
 from sync.clock import utc_now
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from backend.accounts.models import User
 
 CLIENT_TIME_HEADER = "X-Client-Time"
+APP_VERSION_HEADER = "X-App-Version"
 
 
 class DeviceJWTAuthentication(JWTAuthentication):
@@ -58,6 +59,7 @@ class DeviceJWTAuthentication(JWTAuthentication):
         )
         bind(session.tenant_id)
         client_time = request.headers.get(CLIENT_TIME_HEADER, "")
+        note_app(session.device, request.headers.get(APP_VERSION_HEADER, ""))
         note_seen(session.device, client_time=client_time, now=now)
         request._request.grounds = _grounds(raw_token, claims, session.found)  # type: ignore[attr-defined]  # read by the server
         return session.user, session

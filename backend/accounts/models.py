@@ -16,6 +16,7 @@ from typing import Any
 
 from django.contrib.auth.models import AbstractUser
 from django.contrib.postgres.fields import ArrayField
+from django.core.validators import RegexValidator
 from django.db import models
 
 from sync.ids import uuid7
@@ -45,6 +46,14 @@ class Tenant(models.Model):
         "quarantine",
         default=False,
         help_text="Keep what is refused from devices, for a supervisor to apply or discard.",
+    )
+    min_app_version = models.CharField(
+        "oldest app",
+        max_length=32,
+        blank=True,
+        default="",
+        validators=[RegexValidator(r"^\d{1,9}(\.\d{1,9})*$", "Numbers with dots, as 2.10.1.")],
+        help_text="Older apps may push their work, and are told to be updated when they pull.",
     )
 
     class Meta:

@@ -22,6 +22,7 @@ from sync.row_security import for_tenant
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
+APP_VERSION_CHARS_MAX = 32
 SEEN_EVERY = dt.timedelta(minutes=5)  # says well enough who is out there; rarely a write
 
 
@@ -71,6 +72,14 @@ def log_in(
 def is_seen_due(last_seen_at: dt.datetime, now: dt.datetime) -> bool:
     """Whether it is time to record again that a device was heard from."""
     return now - last_seen_at >= SEEN_EVERY
+
+
+def note_app(device: Device, version: str) -> None:
+    """Record that the device's app is another by now: `version`, if it says one."""
+    if version in {"", device.app_version} or len(version) > APP_VERSION_CHARS_MAX:
+        return
+    device.app_version = version
+    device.save(update_fields=["app_version"])
 
 
 def note_seen(device: Device, *, client_time: str, now: dt.datetime) -> None:

@@ -19,6 +19,7 @@ from django.db.models import OuterRef
 from rest_framework.exceptions import PermissionDenied
 
 from backend.accounts.api_keys import KeySession
+from backend.accounts.app_versions import is_older
 from backend.accounts.errors import NotLoggedIn
 from backend.accounts.models import Device, Membership, Role
 from backend.accounts.selectors import DeviceSession, load_session
@@ -44,15 +45,18 @@ def resolve_actor(request: Request) -> Actor:
     """
     if isinstance(request.auth, KeySession):
         return _integration(request.auth)
+    upgrade_to = ""
     if isinstance(request.auth, DeviceSession):
         session = request.auth
         membership, device_id = session.membership, session.device.id
+        minimum = membership.tenant.min_app_version
+        upgrade_to = minimum if is_older(session.device.app_version, minimum) else ""
         paths: Iterable[str] = _read_paths(membership.tenant_id)
         stream = session.stream
     else:
         membership, paths = _only_membership(request)
         device_id, stream = None, None
-    return _actor(membership, device_id, paths, stream)
+    return _actor(membership, device_id, paths, stream, upgrade_to)
 
 
 def _integration(session: KeySession) -> Actor:
@@ -133,6 +137,7 @@ def _actor(
     device_id: UUID | None,
     paths: Iterable[str],
     stream: StreamState | None = None,
+    upgrade_to: str = "",
 ) -> Actor:
     scopes = held_scopes(membership, paths)
     return Actor(
@@ -147,6 +152,7 @@ def _actor(
         # Everybody holds `tenant` and nobody else `user:<id>`: territories say who is to know.
         home_scopes=scopes - {TENANT_SCOPE, user_scope(membership.user_id)},
         stream=stream,
+        upgrade_to=upgrade_to,
     )
 
 

@@ -125,6 +125,7 @@ class _Base:
             timeout_s=options.get("timeout_s", TIMEOUT_S),
             user_agent=USER_AGENT,
             now=now,
+            app_version=self._app_version,
         )
         self._open_groups: list[str] = []
 

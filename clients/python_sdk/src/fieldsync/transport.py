@@ -163,6 +163,7 @@ class Wording(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float
     user_agent: str
     now: Callable[[], datetime]
+    app_version: str = ""  # so that an app that was updated is known by it without a new login
 
     def arguments(self, request: Request, access: str | None) -> dict[str, Any]:
         """What httpx2 wants to know of `request`."""
@@ -172,6 +173,8 @@ class Wording(msgspec.Struct, frozen=True, kw_only=True):
             "X-Client-Time": self.now().isoformat().replace("+00:00", "Z"),
             **request.headers,
         }
+        if self.app_version.isascii() and self.app_version.isprintable() and self.app_version:
+            headers["X-App-Version"] = self.app_version
         if request.body is not None:
             headers["Content-Type"] = "application/json"
         if access is not None:
