@@ -54,8 +54,10 @@ laws: install ## Try the laws of the pull and those of the SDK on 5,000 historie
 
 .PHONY: openapi
 openapi: install ## Write docs/openapi anew, from the code
-	@$(NO_DATABASE) DJANGO_SETTINGS_MODULE=backend.settings.test $(PY) manage.py spectacular \
-		--validate --fail-on-warn --file docs/openapi/v1.yaml
+	@for version in v1 v2; do \
+		$(NO_DATABASE) DJANGO_SETTINGS_MODULE=backend.settings.test $(PY) manage.py spectacular \
+			--validate --fail-on-warn --api-version $$version --file docs/openapi/$$version.yaml; \
+	done
 
 .PHONY: bench
 bench: install ## Measure pushes and pulls against a bare floor, 10 minutes (ARGS="--quick", ARGS="--help")

@@ -2,13 +2,14 @@
 
 /api/v1/…  ->  Deprecation: @1796083200
 Sunset: Mon, 01 Jan 2029 00:00:00 GMT
-Link: </api/docs/versions>; rel="deprecation", </api/v2/…>; rel="successor-version"
+Link: </api/docs/>; rel="deprecation", </api/v2/…>; rel="successor-version"
 """
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 from django.utils.http import http_date
 
@@ -36,7 +37,8 @@ class VersionHeadersMiddleware:
         if found is None or found[1] not in DEPRECATED:
             return response
         version = found[1]
-        successor = request.path.replace(f"/api/{version}/", f"/api/{CURRENT}/", 1)
+        same = request.path.removeprefix(f"/api/{version}/")
+        successor = f"/api/{CURRENT}/{quote(same)}"  # whatever the client wrote there
         response["Deprecation"] = f"@{DEPRECATED[version].timestamp():.0f}"
         response["Sunset"] = http_date(SUNSET[version].timestamp())
         response["Link"] = (

@@ -129,7 +129,7 @@ class Actor:
     `sees_most` is a hint: lists ask row by row whether the actor sees it; of others they ask which
     rows their scopes have.
 
-    `upgrade_to` is the version that the actor's app must have at least to pull; empty if it has it.
+    `upgrade_to` is the version that the actor's app must have to pull; empty if it has it.
 
     `stream` is the tenant's, if the query that looked the actor up brought it along: a pull with
     nothing new is then one round trip. It grows old; whoever goes on with an actor drops it.

@@ -161,14 +161,15 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "Fieldsync",
     "DESCRIPTION": "Offline sync for field apps: push, pull, and the work orders they carry.",
-    "VERSION": "1",
+    "VERSION": None,  # that of the address
     "OAS_VERSION": "3.1.0",
-    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "SCHEMA_PATH_PREFIX": r"/api/v\d+",
     "SERVE_INCLUDE_SCHEMA": False,
     "COMPONENT_SPLIT_REQUEST": True,
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "backend.api_description.add_errors",
+        "backend.api_description.in_version",
     ],
     "ENUM_NAME_OVERRIDES": {
         "MutationShapeOpEnum": "sync.api.serializers.OPS",

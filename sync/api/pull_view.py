@@ -77,6 +77,7 @@ class PullView(APIView):
             304: None,
             (400, "application/problem+json"): shapes.ProblemShape,
             (410, "application/problem+json"): shapes.ProblemShape,
+            (426, "application/problem+json"): shapes.ProblemShape,
             (503, "application/problem+json"): shapes.ProblemShape,
         },
     )

@@ -36,8 +36,12 @@ PEOPLE = (
 # In the order of PEOPLE. A list of rows that stands or falls as a whole is 422 where one is forbidden.
 # There are no events under a test client, which is no server that can wait: 404.
 TABLE = """
-GET    api/docs/                            200 200 200 200 200 200 200 200 200
-GET    api/schema/                          200 200 200 200 200 200 200 200 200
+GET    api/docs/                            302 302 302 302 302 302 302 302 302
+GET    api/docs/v1/                         200 200 200 200 200 200 200 200 200
+GET    api/docs/v2/                         200 200 200 200 200 200 200 200 200
+GET    api/schema/                          302 302 302 302 302 302 302 302 302
+GET    api/schema/v1/                         200 200 200 200 200 200 200 200 200
+GET    api/schema/v2/                         200 200 200 200 200 200 200 200 200
 GET    api/v1/assets/                       401 200 200 200 200 200 200 200 200
 POST   api/v1/assets/                       401 201 201 201 201 403 400 403 201
 POST   api/v1/assets/bulk/                  401 200 200 200 200 422 422 403 200

@@ -252,7 +252,12 @@ def test_other_collections_are_as_they_were(wales: World, dora: Phone) -> None:
 
 
 def test_old_version_says_that_it_is_old(wales: World, tess: Phone) -> None:
-    for path in ("/sync/pull", "/work-orders/", "/nothing/there"):
+    for path in (
+        "/sync/pull",
+        "/work-orders/",
+        "/nothing/there",
+        "/sync/receipts/%0D%0A%C2%8B%22",
+    ):
         old, new = tess.send("GET", f"{V1}{path}"), tess.send("GET", f"{V2}{path}")
         assert old["Deprecation"].startswith("@1")
         assert old["Sunset"].endswith("GMT")
