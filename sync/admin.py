@@ -1,7 +1,11 @@
-"""The office's pages for the quarantine: look at what was refused, apply or discard it.
+"""The office's pages of the engine: what was refused, and what was answered.
 
-Nothing is edited here. Both actions go through `review` with the office's rights, one transaction
-for each parked mutation; who did the work stays its author.
+    Quarantine   apply or discard what was refused; through `review`, with the office's rights
+    Conflicts    of these the edits of rows that somebody else edited first: both side by side
+    Receipts     what each key was answered
+
+Nothing is edited here. Each parked mutation is settled in a transaction of its own; who did the
+work stays its author.
 """
 
 from __future__ import annotations
@@ -9,16 +13,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from django.contrib import admin, messages
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 
-from sync import review
+from sync import review, wire
+from sync.admin_lists import ListAdmin, LookOnlyAdmin
 from sync.clock import utc_now
 from sync.errors import SyncError
-from sync.models import ParkedMutation
+from sync.models import ChangeRow, Conflict, ParkedMutation, Receipt, Stream
 from sync.registry import ranked_collections
-from sync.types import Actor, ParkedState
+from sync.types import Actor, Outcome, ParkedState
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -26,21 +32,55 @@ if TYPE_CHECKING:
 
 ROWS_MAX = 200  # settled by one click: each is a transaction of its own
 REFUSALS_SHOWN_MAX = 20
+TENANTS_SHOWN_MAX = 100  # in a filter; the address takes others, too
+VALUE_CHARS_SHOWN_MAX = 2_000
 
 Settle = Callable[[Actor, ParkedMutation], object]
 
 
+class CollectionFilter(admin.SimpleListFilter):
+    """Rows of one collection, of those that are registered."""
+
+    title = "collection"
+    parameter_name = "collection"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
+        """Return the collections."""
+        return [(name, name) for name in ranked_collections()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
+        """Keep the chosen collection's rows."""
+        chosen = self.value()
+        return queryset.filter(collection=chosen) if chosen else queryset
+
+
+class TenantIdFilter(admin.SimpleListFilter):
+    """Rows of one tenant, of those that have a feed."""
+
+    title = "tenant"
+    parameter_name = "tenant_id"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
+        """Return the tenants."""
+        ids = Stream.objects.order_by("tenant_id").values_list("tenant_id", flat=True)
+        return [(str(tenant_id), str(tenant_id)) for tenant_id in ids[:TENANTS_SHOWN_MAX]]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
+        """Keep the chosen tenant's rows."""
+        chosen = parse_uuid(self.value())
+        return queryset if chosen is None else queryset.filter(tenant_id=chosen)
+
+
 @admin.register(ParkedMutation)
-class ParkedMutationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+class ParkedMutationAdmin(ListAdmin):
     """What was refused and is kept."""
 
     list_display = (
         "created_at", "collection", "op", "row_id", "outcome", "code", "state", "tenant_id",
     )  # fmt: skip
-    list_filter = ("state", "collection", "outcome", "tenant_id")
+    list_filter = ("state", CollectionFilter, "outcome", TenantIdFilter)
     search_fields = ("row_id", "key", "user_id", "device_id")
     ordering = ("-id",)
-    show_full_result_count = False
     actions = ("apply", "discard")
     fields = (
         "state", "outcome", "code", "detail", "reasons", "op", "collection", "row_id",
@@ -125,6 +165,87 @@ class ParkedMutationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not ge
         if len(chosen) > ROWS_MAX:
             text = f"Only the first {ROWS_MAX} were looked at: do it again for the rest."
             self.message_user(request, text, messages.WARNING)
+
+
+@admin.register(Conflict)
+class ConflictAdmin(ParkedMutationAdmin):
+    """Edits of rows that somebody else had edited first: what was sent, beside what is there."""
+
+    list_display = ("created_at", "collection", "row_id", "in_conflict", "user_id", "tenant_id")
+    list_filter = ("state", CollectionFilter, TenantIdFilter)
+    fields = ("state", "collection", "row_id", "side_by_side", *ParkedMutationAdmin.fields[8:])
+    readonly_fields = fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Return conflicts alone; open ones, unless a state is asked for."""
+        rows: QuerySet[Any] = admin.ModelAdmin.get_queryset(self, request)
+        found = rows.filter(outcome=Outcome.CONFLICT).defer("errors", "edit")
+        page = request.resolver_match
+        is_one = page is not None and "object_id" in page.kwargs
+        if is_one or {"state", "state__exact"} & request.GET.keys():
+            return found
+        return found.filter(state=ParkedState.OPEN)
+
+    @admin.display(description="fields")
+    def in_conflict(self, parked: ParkedMutation) -> str:
+        """Return the fields that both edited."""
+        return ", ".join(parked.args.get("fields", ())) or "all"
+
+    @admin.display(description="sent, and there now")
+    def side_by_side(self, parked: ParkedMutation) -> str:
+        """Return a line for each field that was sent: its name, that value, and the row's."""
+        now = _row_of(parked)
+        lines = [
+            (name, _pretty_value(value), _pretty_value(now.get(name)) if now else "(deleted)")
+            for name, value in sorted((parked.data or {}).items())
+        ]
+        return format_html(
+            "<table><tr><th>field</th><th>sent</th><th>now</th></tr>{}</table>",
+            format_html_join("", "<tr><th>{}</th><td>{}</td><td>{}</td></tr>", lines),
+        )
+
+
+@admin.register(Receipt)
+class ReceiptAdmin(LookOnlyAdmin):
+    """What a push under a key came to; phones that ask again are told the same."""
+
+    list_display = ("created_at", "key", "status", "holder_id", "tenant_id")
+    list_filter = ("status", TenantIdFilter)
+    search_fields = ("=key", "=holder_id")
+    search_help_text = "A key, or the id of the device, the API key or the user that sent it."
+    ordering = ("-created_at",)
+    fields = ("tenant_id", "holder_id", "key", "created_at", "status", "answered")
+    readonly_fields = fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Receipt]:
+        """Return the receipts without their answers; the page of one reads that, too."""
+        return super().get_queryset(request).defer("answer")
+
+    @admin.display(description="answer")
+    def answered(self, receipt: Receipt) -> str:
+        """Return what was answered."""
+        return _pretty(wire.decode(bytes(receipt.answer))) if receipt.answer else "-"
+
+
+def _row_of(parked: ParkedMutation) -> Any:
+    """Return the row as it is now; None if it is deleted."""
+    change = ChangeRow.objects.filter(
+        tenant_id=parked.tenant_id, collection=parked.collection, row_id=parked.row_id
+    ).first()
+    return wire.decode(change.payload) if change and change.payload else None
+
+
+def _pretty_value(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text[:VALUE_CHARS_SHOWN_MAX]
+
+
+def parse_uuid(text: str | None) -> UUID | None:
+    """Return the id that an address has; None where it has none, or nonsense."""
+    try:
+        return UUID(text or "")
+    except ValueError:
+        return None
 
 
 def _user_id(request: HttpRequest) -> Any:

@@ -221,3 +221,11 @@ class ParkedMutation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.op} {self.collection}/{self.row_id}: {self.outcome}"
+
+
+class Conflict(ParkedMutation):
+    """A parked mutation that was refused for somebody else's edit: the same rows, seen apart."""
+
+    class Meta:
+        proxy = True
+        verbose_name = "conflict"

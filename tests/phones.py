@@ -15,12 +15,14 @@ from uuid import UUID
 
 from rest_framework.test import APIClient
 
+from backend.accounts import api_keys
 from backend.accounts.models import Device, Membership, Role, Tenant, User
 from backend.accounts.selectors import load_session
 from backend.accounts.tokens import make_access
 from sync import local_edits
 from sync.clock import utc_now
 from sync.ids import uuid7
+from sync.row_security import for_tenant
 
 PUSH, PULL = "/api/v1/sync/push", "/api/v1/sync/pull"
 PAGES_MAX = 1_000  # a pull that has not ended by then loops
@@ -181,3 +183,13 @@ def make_session(user: User, tenant: Tenant, install_id: str) -> tuple[UUID, str
     )  # fmt: skip
     session = load_session(user_id=user.pk, tenant_id=tenant.pk, device_id=device.pk)
     return device.pk, make_access(session)
+
+
+def make_api_key(admin: Phone, **may: list[str]) -> str:
+    """Return the text of an API key that an admin has made; `may` are its `reads` and `writes`."""
+    session = load_session(
+        user_id=admin.user_id, tenant_id=admin.tenant_id, device_id=admin.device_id
+    )
+    with for_tenant(admin.tenant_id):
+        _, text = api_keys.make(session, name="key", expires_at=None, now=utc_now(), **may)
+    return text

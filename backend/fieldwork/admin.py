@@ -5,6 +5,7 @@ A row's tenant is chosen once. Tasks and answers are shown with their parent and
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from backend.fieldwork.admin_forms import (
     NewRowForm,
     Refused,
     RowAmbiguous,
+    describe_change,
     member_choices,
     reasons,
 )
@@ -35,6 +37,7 @@ from backend.fieldwork.models import (
     WorkOrder,
 )
 from backend.fieldwork.services import TerritoryCircle, move_territory
+from sync.admin_lists import ListAdmin
 from sync.errors import EditRefused
 
 if TYPE_CHECKING:
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
 REFUSED = (EditRefused, TerritoryCircle, RowAmbiguous)
+HISTORY = "fieldwork/history.html"
 ENGINE_FIELDS = ("id", "version", "created_at", "updated_at")
 ONE_LINE_CHARS_MAX = 200  # longer texts get a box
 
@@ -65,10 +69,22 @@ class TenantFilter(admin.SimpleListFilter):
         return queryset.filter(tenant_id=chosen) if is_known else queryset.none()
 
 
-class SyncedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+class SyncedAdmin(ListAdmin):
     """Base of the pages of synced rows."""
 
     server_fields: ClassVar[tuple[str, ...]] = ()
+
+    object_history_template = HISTORY
+
+    def history_view(
+        self, request: Any, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        """Show what the office did to the row, and above it the newest change, whoever made it."""
+        row = self.get_object(request, object_id)
+        latest = None if row is None else describe_change(row)
+        return super().history_view(
+            request, object_id, {**(extra_context or {}), "latest_change": latest}
+        )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the rows, each with its tenant's slug."""
@@ -103,6 +119,7 @@ class SyncedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at
     ) -> Any:
         """Return the form, which knows what was refused when it was sent a moment ago."""
         kwargs["form"] = NewRowForm if obj is None else EditForm
+        request.tenant_of_form = getattr(obj, "tenant_id", None)
         form: Any = super().get_form(request, obj, change=change, **kwargs)
         form.refusal = getattr(request, "edit_refused", None)
         return form
@@ -255,8 +272,9 @@ class WorkOrderAdmin(SyncedAdmin):
     def formfield_for_dbfield(self, db_field: Field[Any, Any], request: Any, **kwargs: Any) -> Any:
         """Offer the members as assignees."""
         if db_field.name == "assignee_id":
+            members = partial(member_choices, getattr(request, "tenant_of_form", None))
             return forms.TypedChoiceField(
-                choices=member_choices, coerce=UUID, empty_value=None, required=False
+                choices=members, coerce=UUID, empty_value=None, required=False
             )
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 

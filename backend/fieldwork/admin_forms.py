@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from typing import Any, ClassVar
+from uuid import UUID
 
 from django import forms
 
-from backend.accounts.models import Membership, Tenant
+from backend.accounts.models import Device, Membership, Tenant
 from backend.fieldwork.services import TerritoryCircle
 from sync.errors import EditRefused
+from sync.models import ChangeRow
+from sync.registry import collection_of
+
+MEMBERS_SHOWN_MAX = 1_000  # as choices; a row of a larger tenant is assigned by the API
 
 
 class RowAmbiguous(Exception):
@@ -82,8 +87,23 @@ def reasons(refusal: Refused | None) -> list[tuple[str, str]]:
     ]
 
 
-def member_choices() -> list[tuple[str, str]]:
-    """Return all active members as choices, under nobody; one query."""
+def member_choices(tenant_id: UUID | None) -> list[tuple[str, str]]:
+    """Return active members as choices, under nobody; of one tenant, or of all. One query."""
     members = Membership.objects.filter(is_active=True).select_related("user", "tenant")
-    found = {str(m.user_id): f"{m.user.username} ({m.tenant.slug})" for m in members}
+    if tenant_id is not None:
+        members = members.filter(tenant_id=tenant_id)
+    shown = members.order_by("user__username")[:MEMBERS_SHOWN_MAX]
+    found = {str(m.user_id): f"{m.user.username} ({m.tenant.slug})" for m in shown}
     return [("", "nobody"), *sorted(found.items(), key=lambda choice: choice[1])]
+
+
+def describe_change(row: Any) -> str:
+    """Return what the feed says of the newest change of a row: when, and from which device."""
+    change = ChangeRow.objects.filter(
+        tenant_id=row.tenant_id, row_id=str(row.pk), collection=collection_of(type(row)).name
+    ).first()
+    if change is None:
+        return "no device has been told of this row"
+    device = Device.objects.select_related("user").filter(pk=change.device_id).first()
+    by = "the office" if device is None else f"{device.user.username} on {device}"
+    return f"version {change.version}, {change.changed_at:%Y-%m-%d %H:%M} UTC, by {by}"

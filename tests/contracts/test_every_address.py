@@ -17,17 +17,13 @@ import pytest
 from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.test import APIClient
 
-from backend.accounts import api_keys
 from backend.accounts.models import Role
-from backend.accounts.selectors import load_session
 from backend.rest.versions import CHAIN
 from sync import local_edits
 from sync.api.versions import Version
-from sync.clock import utc_now
 from sync.registry import ranked_collections
-from sync.row_security import for_tenant
 from tests.filterless import no_filter
-from tests.phones import Phone, World, canaries, new_id
+from tests.phones import Phone, World, canaries, make_api_key, new_id
 
 PEOPLE = (
     *("nobody", "technician", "supervisor", "dispatcher", "admin", "auditor", "stranger"),
@@ -259,24 +255,14 @@ class Asked:
 def people(wales: World, northwind: World) -> dict[str, Who]:
     hired: dict[str, Who] = {role: wales.hire(role) for role in Role.values}
     supervisor = wales.hire("supervisor", [wales.cardiff])
+    admin = wales.hire("admin")
     return hired | {
         "nobody": None,
         "supervisor": supervisor,
         "stranger": northwind.hire("dispatcher"),
-        "reader": make_key(wales, reads=[*ranked_collections()], writes=[]),
-        "writer": make_key(wales, reads=[], writes=[*ranked_collections()]),
+        "reader": make_api_key(admin, reads=[*ranked_collections()], writes=[]),
+        "writer": make_api_key(admin, reads=[], writes=[*ranked_collections()]),
     }
-
-
-def make_key(world: World, **may: list[str]) -> str:
-    """Return the text of an API key that an admin has made."""
-    admin = world.hire("admin")
-    session = load_session(
-        user_id=admin.user_id, tenant_id=admin.tenant_id, device_id=admin.device_id
-    )
-    with for_tenant(admin.tenant_id):
-        _, text = api_keys.make(session, name="key", expires_at=None, now=utc_now(), **may)
-    return text
 
 
 def ask(who: Who, method: str, path: str, body: Any) -> Any:
