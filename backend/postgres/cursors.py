@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # What a connection was told, where that is not known: since a savepoint was rolled back.
 UNKNOWN: Final = object()
 # Of the database, unless it is the role that logged in, or one that this may not take on.
-_OWNER: Final = """
+OWNER: Final = """
 SELECT owner.rolname FROM pg_database
 JOIN pg_roles AS owner ON owner.oid = datdba
 WHERE datname = current_database() AND owner.rolname <> session_user
@@ -41,7 +41,7 @@ def start_connection(connection: Any) -> None:
     info = connection.info
     database = (info.host, info.port, info.dbname, info.user)
     if database not in _owners:
-        found = psycopg.Cursor(connection).execute(_OWNER).fetchone()
+        found = psycopg.Cursor(connection).execute(OWNER).fetchone()
         _owners[database] = found[0] if found else None
     connection.owner = _owners[database]
     connection.bound = UNKNOWN

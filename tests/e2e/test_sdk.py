@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import random
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -220,3 +221,27 @@ def test_a_list_that_the_server_merges_is_given_whole(phone: Make) -> None:
     row = forms.get(form)
     assert row is not None
     assert {a["item_code"]: a["value"] for a in row.data["answers"]} == {"a": "leaks", "c": "ok"}
+
+
+def test_app_that_is_too_old_sends_its_work_and_is_told(phone: Make, tmp_path: Path) -> None:
+    """Whatever was done before the update is on the server; the updated app goes on."""
+    tess = phone("tess", app_version="1.9", store="one")
+    tess.sync()
+    Tenant.objects.update(min_app_version="1.10")
+    tess.collection("work_orders").create(
+        {"kind": "repair", "site": some_site(tess), "title": "Before the update", "tasks": []}
+    )
+
+    with pytest.raises(fieldsync.UpgradeRequired) as told:
+        tess.sync()
+
+    assert told.value.code == "app_version_too_old"
+    assert WorkOrder.objects.filter(title="Before the update").exists()
+    assert tess.status().pending == 0
+    tess.close()
+    updated = fieldsync.Client(tess.url, store=tmp_path / "one.db", app_version="1.10")
+    try:
+        updated.sync()
+        assert updated.status().acked_unseen == 0
+    finally:
+        updated.close()

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import Callable, Iterator
+from typing import Any
 from uuid import UUID
 
 import pytest
 from django.db import connection
 
 from backend.accounts.models import Device, Membership, Role, Tenant, User
+from backend.accounts.selectors import session_sql
 from backend.accounts.services import SEEN_EVERY
 from backend.fieldwork.models import Territory
 from backend.fieldwork.services import move_territory
+from backend.grounds import Grounds
 from backend.serving import lookup as lookups, repeats as repeating
 from backend.serving.answers import Answer
+from backend.serving.lookup import Lookup
 from sync import threads
 from sync.clock import utc_now
 from sync.models import Stream
@@ -388,3 +392,37 @@ def count_sessions() -> int:
             "AND backend_type = 'client backend'"
         )
         return int(cursor.fetchone()[0])
+
+
+@pytest.mark.parametrize("pooled", [False, True], ids=["own session", "behind a pooler"])
+@pytest.mark.django_db(transaction=True)
+def test_questions_of_many_tenants_at_once_each_find_their_own(
+    settings: Any, pooled: bool
+) -> None:
+    """One connection for all of them; behind a pooler nothing may stay on it."""
+    settings.PREPARE_STATEMENTS = not pooled
+    phones = [make_world(slug).hire() for slug in ("wales", "northwind", "kent")] * 10
+
+    async def ask_all() -> list[Any]:
+        lookup = Lookup()
+        try:
+            await lookup.ask(grounds_of(phones[0]))  # opens it
+            return list(await asyncio.gather(*(lookup.ask(grounds_of(p)) for p in phones)))
+        finally:
+            await lookup.close()
+
+    found = asyncio.run(ask_all())
+
+    for phone, row in zip(phones, found, strict=True):
+        assert row is not None
+        assert phone.user_id in row
+        assert phone.tenant_id in row
+
+
+def grounds_of(phone: Phone) -> Grounds:
+    return Grounds(
+        tenant_id=phone.tenant_id,
+        sql=session_sql(),
+        parameters=(phone.device_id, phone.tenant_id, phone.user_id),
+        still_hold=lambda _row, _now: True,
+    )
