@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
 from django.contrib import admin, messages
@@ -75,19 +75,19 @@ class TenantIdFilter(admin.SimpleListFilter):
 class ParkedMutationAdmin(ListAdmin):
     """What was refused and is kept."""
 
-    list_display = (
+    list_display: Any = (
         "created_at", "collection", "op", "row_id", "outcome", "code", "state", "tenant_id",
     )  # fmt: skip
-    list_filter = ("state", CollectionFilter, "outcome", TenantIdFilter)
+    list_filter: ClassVar[Any] = ("state", CollectionFilter, "outcome", TenantIdFilter)
     search_fields = ("row_id", "key", "user_id", "device_id")
     ordering = ("-id",)
     actions = ("apply", "discard")
-    fields = (
+    fields: ClassVar[Any] = (
         "state", "outcome", "code", "detail", "reasons", "op", "collection", "row_id",
         "base_version", "group", "body", "tenant_id", "user_id", "device_id", "key", "created_at",
         "scopes", "settled_at", "settled_by", "reason", "edited",
     )  # fmt: skip
-    readonly_fields = fields
+    readonly_fields: ClassVar[Any] = fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ParkedMutation]:
         """Return the rows without what may be large; the page of one reads that, too."""
@@ -171,10 +171,23 @@ class ParkedMutationAdmin(ListAdmin):
 class ConflictAdmin(ParkedMutationAdmin):
     """Edits of rows that somebody else had edited first: what was sent, beside what is there."""
 
-    list_display = ("created_at", "collection", "row_id", "in_conflict", "user_id", "tenant_id")
-    list_filter = ("state", CollectionFilter, TenantIdFilter)
-    fields = ("state", "collection", "row_id", "side_by_side", *ParkedMutationAdmin.fields[8:])
-    readonly_fields = fields
+    list_display: Any = (
+        "created_at",
+        "collection",
+        "row_id",
+        "in_conflict",
+        "user_id",
+        "tenant_id",
+    )
+    list_filter: ClassVar[Any] = ("state", CollectionFilter, TenantIdFilter)
+    fields: ClassVar[Any] = (
+        "state",
+        "collection",
+        "row_id",
+        "side_by_side",
+        *ParkedMutationAdmin.fields[8:],
+    )
+    readonly_fields: ClassVar[Any] = fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return conflicts alone; open ones, unless a state is asked for."""

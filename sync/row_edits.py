@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from sync import batch, receipts, transactions, visible
-from sync.errors import PreconditionFailed, RowRefused
 from sync.receipts import Answer
 from sync.refusals import ID_TAKEN
 from sync.registry import ranked_collections
+from sync.row_errors import PreconditionFailed, RowRefused
 from sync.row_security import for_actor
 from sync.types import Actor, Mutation, Op, Outcome, Policy, Result
 from sync.wire import render_payload, splice

@@ -104,6 +104,7 @@ def describe_change(row: Any) -> str:
     ).first()
     if change is None:
         return "no device has been told of this row"
-    device = Device.objects.select_related("user").filter(pk=change.device_id).first()
+    devices = Device.objects.select_related("user")
+    device = devices.filter(pk=change.device_id).first() if change.device_id else None
     by = "the office" if device is None else f"{device.user.username} on {device}"
     return f"version {change.version}, {change.changed_at:%Y-%m-%d %H:%M} UTC, by {by}"

@@ -53,7 +53,8 @@ class TenantCursor(psycopg.Cursor[Any]):
     def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
         """Execute one statement, or without parameters a script."""
         if _opens_transaction(query):  # nothing may come before it
-            self.connection.bound = UNKNOWN
+            connection: Any = self.connection
+            connection.bound = UNKNOWN
             return super().execute(query, params, **options)
         due = _due(self.connection)
         if due is None:

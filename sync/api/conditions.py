@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from django.utils.http import parse_etags
 
-from sync.errors import PreconditionFailed, PreconditionRequired
+from sync.row_errors import PreconditionFailed, PreconditionRequired
 
 if TYPE_CHECKING:
     from rest_framework.request import Request

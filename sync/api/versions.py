@@ -206,7 +206,7 @@ class Version:
 _INNER: Final = Version(())
 
 
-def version_of(request: Request) -> Version:
+def version_of(request: Request | None) -> Version:
     """Return the version that the request's address names."""
     name = getattr(request, "version", None)  # none yet, where a request failed early
     return _versions(sync_settings().versions).get(str(name), _INNER)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from backend.accounts import errors as account_errors
 from backend.accounts.errors import AccountError
-from sync import database_verdict, errors as sync_errors, push, row_edits
+from sync import database_verdict, errors as sync_errors, push, row_edits, row_errors
 from sync.api.exception_handler import FRAMEWORK_ERRORS, RENAMED
 from sync.errors import SyncError
 from sync.registry import ranked_collections
@@ -50,19 +50,20 @@ def leaves(module: Any, root: type[Exception], code: str) -> list[type[Any]]:
     return [each for each in classes if issubclass(each, root) and code in vars(each)]
 
 
-REFUSED = sorted({sync_errors.RowRefused.status, *row_edits.REFUSED.values()})
+REFUSED = sorted({row_errors.RowRefused.status, *row_edits.REFUSED.values()})
 
 
 def request_codes() -> dict[str, str]:
     """Return every code that a request can end in, with its status."""
-    of_sync = [each for each in leaves(sync_errors, SyncError, "code") if is_answered(each)]
+    found = [*leaves(sync_errors, SyncError, "code"), *leaves(row_errors, SyncError, "code")]
+    of_sync = [each for each in found if is_answered(each)]
     of_accounts = leaves(account_errors, AccountError, "default_code")
     return {
         "batch_rejected": f"{push.CONFLICT}, {push.UNPROCESSABLE}",
         **{code: str(error.status) for code, error in FRAMEWORK_ERRORS.items()},
         **{each.code: str(each.status) for each in of_sync},
         sync_errors.QuarantineRefused.code: f"{push.CONFLICT}, {push.UNPROCESSABLE}",
-        sync_errors.RowRefused.code: ", ".join(map(str, REFUSED)),
+        row_errors.RowRefused.code: ", ".join(map(str, REFUSED)),
         **{each.default_code: str(each.status_code) for each in of_accounts},
     }
 
@@ -78,7 +79,8 @@ def test_docs_list_every_request_error_with_its_status() -> None:
 def test_docs_say_rightly_whether_a_retry_helps() -> None:
     """A client that retries for ever, or never, is what this column is for."""
     documented = {code: retry for code, *_, retry in rows("Requests", "Logging in")}
-    of_sync = [each for each in leaves(sync_errors, SyncError, "code") if is_answered(each)]
+    found = [*leaves(sync_errors, SyncError, "code"), *leaves(row_errors, SyncError, "code")]
+    of_sync = [each for each in found if is_answered(each)]
 
     assert {retry.partition(",")[0] for retry in documented.values()} == {"yes", "no"}
     for leaf in of_sync:

@@ -45,7 +45,7 @@ def test_generated_client_compiles_reads_and_writes(
     environ = {**os.environ, "FIELDSYNC_URL": server.url, "FIELDSYNC_KEY": make_key()}
     run: Any = {"cwd": tmp_path, "env": environ, "timeout": WAIT_S}
 
-    generate = [GENERATED / "generate.sh", kind, tmp_path]
+    generate: list[str | Path] = [GENERATED / "generate.sh", kind, tmp_path]
     subprocess.run(generate, check=True, **run)  # noqa: S603  # ours
     done = subprocess.run(RUN[kind], check=True, stdout=subprocess.PIPE, **run)  # noqa: S603
 

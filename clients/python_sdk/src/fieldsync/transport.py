@@ -378,23 +378,21 @@ def _problem(answer: Answer) -> Problem:
 
 
 def _error(answer: Answer, problem: Problem) -> FieldsyncError:
-    status = answer.status
+    status, code = answer.status, problem.code
     detail = problem.detail or problem.title
-    if problem.code == "request_in_flight":
+    if code == "request_in_flight":
         wait_s = answer.retry_after_s
         return RateLimited(
             status=status,
-            code=problem.code,
+            code=code,
             retry_after_s=IN_FLIGHT_WAIT_S if wait_s is None else wait_s,
         )
-    if status == UPGRADE or problem.code in UPGRADE_CODES:
-        return UpgradeRequired(
-            code=problem.code or "upgrade_required", status=status, detail=detail
-        )
+    if status == UPGRADE or code in UPGRADE_CODES:
+        return UpgradeRequired(code=code or "upgrade_required", status=status, detail=detail)
     if status in {UNAUTHORIZED, FORBIDDEN}:
-        return AuthRequired(code=problem.code or "auth", status=status, detail=detail)
+        return AuthRequired(code=code or "auth", status=status, detail=detail)
     return ServerBug(
-        code=problem.code or "unexpected_status",
+        code=code or "unexpected_status",
         status=status,
         detail=detail,
         request_id=problem.request_id,
