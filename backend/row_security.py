@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sync.row_security import Nobody, bind, nobody
+from sync.row_security import Unbound, bind, nobody
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,4 +33,4 @@ class RowSecurityMiddleware:
         """Open the admin's pages."""
         found = request.resolver_match
         if found is not None and ADMIN in found.app_names:
-            bind(Nobody.EVERYBODY)
+            bind(Unbound.EVERYBODY)

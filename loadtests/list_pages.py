@@ -25,7 +25,7 @@ DEPTHS: Final = (0.0, 0.1, 0.5, 0.99)
 ORDERINGS: Final = ("-id", "priority", "-due_at")
 COPY: Final = """
 INSERT INTO {table} ({columns}) SELECT {values} FROM {table} AS r, generate_series(1, %s) AS n
-WHERE r.tenant_id = %s
+WHERE r.tenant_id = %s AND r.{key} = %s
 """
 
 
@@ -33,60 +33,70 @@ def main(rows: int) -> None:
     """Measure and print a line for each order: the cost at each depth, first page = 1."""
     os.environ["ALLOWED_HOSTS"] = "testserver"  # Django's client in this process, no server
     with prepared_database():
+        from django.core.management import call_command
         from django.db import connection
 
-        from tests.phones import make_world
+        from backend.accounts.models import Tenant
 
-        worlds = [make_world(slug) for slug in ("wales", "northwind")]
-        for world in worlds:
-            _fill(world, rows)
+        call_command("seed_demo", yes=True, verbosity=0)
+        for tenant in Tenant.objects.all():
+            _fill(tenant, rows)
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE")
-        reader = worlds[0].hire("dispatcher")
+        client = _log_in("dora")
         print(f"{'':12}" + "".join(f"{f'behind {depth:.0%}':>14}" for depth in DEPTHS))
         for ordering in ORDERINGS:
-            _measure(reader, ordering, rows)
+            _measure(client, ordering, rows)
 
 
-def _measure(reader: Any, ordering: str, rows: int) -> None:
-    places = [_place_behind(reader, ordering, int(rows * depth)) for depth in DEPTHS]
+def _log_in(username: str) -> Any:
+    """Return a client with the dispatcher's token."""
+    from rest_framework.test import APIClient
+
+    client: Any = APIClient()
+    device = {"install_id": "pages", "platform": "test", "app_version": "1"}
+    body = {"username": username, "password": "fieldsync", "device": device}  # of the demo
+    token = client.post("/api/v1/auth/token", body).json()["access"]
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
+    return client
+
+
+def _measure(client: Any, ordering: str, rows: int) -> None:
+    places = [_place_behind(client, ordering, int(rows * depth)) for depth in DEPTHS]
     times: list[list[float]] = [[] for _ in DEPTHS]
     for number in range(ROUNDS):
         for spent, after in zip(times, places, strict=True):
             began = time.perf_counter()
-            _ask(reader, ordering, after, limit=PAGE - number % 2)  # none is answered by a cache
+            _ask(client, ordering, after, limit=PAGE - number % 2)
             spent.append(time.perf_counter() - began)
     first = median(times[0])
     print(f"{ordering:12}" + "".join(f"{median(spent) / first:>14.2f}" for spent in times))
 
 
-def _place_behind(reader: Any, ordering: str, depth: int) -> str:
+def _place_behind(client: Any, ordering: str, depth: int) -> str:
     after = ""
     for _ in range(depth // STEP):
-        after = _ask(reader, ordering, after, limit=STEP)["next"]
+        after = _ask(client, ordering, after, limit=STEP)["next"]
     return after
 
 
-def _ask(reader: Any, ordering: str, after: str, *, limit: int) -> Any:
+def _ask(client: Any, ordering: str, after: str, *, limit: int) -> Any:
     from django.core.cache import cache
 
-    cache.clear()
+    cache.clear()  # a list that was read would be answered by it
     query = {"ordering": ordering, "limit": limit} | ({"after": after} if after else {})
-    return reader.send("GET", f"/api/v1/work-orders/?{urlencode(query)}").json()
+    return client.get(f"/api/v1/work-orders/?{urlencode(query)}").json()
 
 
-def _fill(world: Any, rows: int) -> None:
+def _fill(tenant: Any, rows: int) -> None:
     """Copy one work order, and what the feed says of it, under new ids."""
     from django.db import connection
 
     from backend.fieldwork.models import WorkOrder
-    from sync import local_edits
-    from sync.ids import uuid7
     from sync.models import ChangeRow
 
-    order = local_edits.create("work_orders", world.order(), str(uuid7()))
-    local_edits.apply(world.tenant.pk, [order])
-    new_id = "md5(%(salt)s || n)::uuid" % {"salt": f"'{world.tenant.slug}'"}  # noqa: UP031
+    order = WorkOrder.objects.filter(tenant_id=tenant.pk).earliest("number")
+    new_id = f"md5('{tenant.slug}' || n)::uuid"
     other = {
         "id": new_id,
         "row_id": f"{new_id}::text",
@@ -96,17 +106,16 @@ def _fill(world: Any, rows: int) -> None:
         "seq": "r.seq + n",
     }
     with connection.cursor() as cursor:
-        for model in (WorkOrder, ChangeRow):
+        for model, key in ((WorkOrder, "id"), (ChangeRow, "row_id")):
             names = [field.column for field in model._meta.concrete_fields if field.column]
-            chosen = "AND r.collection = 'work_orders'" if model is ChangeRow else ""
             cursor.execute(
                 COPY.format(
                     table=model._meta.db_table,
                     columns=", ".join(f'"{name}"' for name in names),
                     values=", ".join(other.get(name, f'r."{name}"') for name in names),
-                )
-                + chosen,
-                [rows, world.tenant.pk],
+                    key=key,
+                ),
+                [rows, tenant.pk, str(order.pk)],
             )
 
 

@@ -36,22 +36,22 @@ PRELUDE: Final = f"SELECT set_config('{SETTING}', %s, true), set_config('role', 
 OWN_ROLE: Final = "none"
 
 
-class Nobody(enum.Enum):
-    """For whom a block works that works for no tenant in particular."""
+class Unbound(enum.Enum):
+    """What is not bound to one tenant: work for all of them, or for none yet."""
 
     EVERYBODY = "every tenant"
     NOBODY = "no tenant"
 
 
-_bound: ContextVar[UUID | Nobody] = ContextVar("bound_tenant", default=Nobody.EVERYBODY)
+_bound: ContextVar[UUID | Unbound] = ContextVar("bound_tenant", default=Unbound.EVERYBODY)
 
 
-def bound() -> UUID | Nobody:
+def bound() -> UUID | Unbound:
     """Return for whom the caller works."""
     return _bound.get()
 
 
-def bind(whom: UUID | Nobody) -> None:
+def bind(whom: UUID | Unbound) -> None:
     """Work for one tenant, or for all, from here to the end of the innermost block."""
     _bound.set(whom)
 
@@ -77,19 +77,19 @@ def for_actor(work: Callable[Concatenate[Actor, P], T]) -> Callable[Concatenate[
 @contextmanager
 def every_tenant() -> Iterator[None]:
     """Work for all tenants at once; whoever says so filters by hand, or means it."""
-    with _working_for(Nobody.EVERYBODY):
+    with _working_for(Unbound.EVERYBODY):
         yield
 
 
 @contextmanager
 def nobody() -> Iterator[None]:
     """Work for no tenant yet."""
-    with _working_for(Nobody.NOBODY):
+    with _working_for(Unbound.NOBODY):
         yield
 
 
 @contextmanager
-def _working_for(whom: UUID | Nobody) -> Iterator[None]:
+def _working_for(whom: UUID | Unbound) -> Iterator[None]:
     token = _bound.set(whom)
     try:
         yield
@@ -97,8 +97,8 @@ def _working_for(whom: UUID | Nobody) -> Iterator[None]:
         _bound.reset(token)
 
 
-def prelude(whom: UUID | Nobody, owner: str | None) -> tuple[str, str]:
+def prelude(whom: UUID | Unbound, owner: str | None) -> tuple[str, str]:
     """Return the parameters of `PRELUDE`; `owner` is the role that sees all, if it is another."""
-    if whom is Nobody.EVERYBODY:
+    if whom is Unbound.EVERYBODY:
         return "", owner or OWN_ROLE
-    return "" if whom is Nobody.NOBODY else str(whom), OWN_ROLE
+    return "" if whom is Unbound.NOBODY else str(whom), OWN_ROLE

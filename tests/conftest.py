@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 from rest_framework.test import APIClient
 
 from tests.chapters import pytest_generate_tests  # noqa: F401  # a hook
+from tests.filterless import no_filter
 from tests.phones import World, make_world
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--policies-alone",
+        action="store_true",
+        help="patch the application's tenant filter out of what requests send to the database",
+    )
+
+
+@pytest.fixture(autouse=True)
+def filtered(request: pytest.FixtureRequest) -> Iterator[None]:
+    """With `--policies-alone`, leave it to row-level security to keep tenants apart."""
+    is_bare = request.config.getoption("--policies-alone")
+    with no_filter() if is_bare else nullcontext():
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -15,6 +15,7 @@ import hmac
 import secrets
 from typing import TYPE_CHECKING, Final
 
+from backend.accounts import paging
 from backend.accounts.errors import (
     ApiKeyExpired,
     ApiKeyInvalid,
@@ -37,7 +38,6 @@ MARK: Final = "fsk_"  # so that scanners of source code know one that leaked
 PREFIX_BYTES: Final = 8
 SECRET_BYTES: Final = 32
 TEXT_CHARS_MAX: Final = 128
-PAGE_ROWS: Final = 100
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,12 +102,7 @@ def load_session(text: str, *, now: dt.datetime) -> KeySession:
 
 def read_page(session: DeviceSession, *, after: UUID | None) -> tuple[list[ApiKey], UUID | None]:
     """Return the tenant's keys by id, and what the next page begins behind; None at the end."""
-    keys = ApiKey.objects.filter(tenant_id=session.tenant_id).order_by("id")
-    if after is not None:
-        keys = keys.filter(id__gt=after)
-    found = list(keys[: PAGE_ROWS + 1])
-    page = found[:PAGE_ROWS]
-    return page, page[-1].pk if len(found) > PAGE_ROWS else None
+    return paging.read_page(ApiKey.objects.filter(tenant_id=session.tenant_id), after)
 
 
 def find(session: DeviceSession, key_id: UUID) -> ApiKey:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from backend.accounts import paging
 from backend.accounts.errors import DeviceMissing
 from backend.accounts.models import Device, Role
 
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
     from backend.accounts.selectors import DeviceSession
-
-PAGE_ROWS: Final = 100
 
 
 def visible_devices(session: DeviceSession) -> QuerySet[Device]:
@@ -30,14 +29,10 @@ def read_page(
     session: DeviceSession, *, user_id: UUID | None, after: UUID | None
 ) -> tuple[list[Device], UUID | None]:
     """Return devices by id, and the id that the next page begins behind; None at the end."""
-    devices = visible_devices(session).select_related("user").order_by("id")
+    devices = visible_devices(session).select_related("user")
     if user_id is not None:
         devices = devices.filter(user_id=user_id)
-    if after is not None:
-        devices = devices.filter(id__gt=after)
-    found = list(devices[: PAGE_ROWS + 1])
-    page = found[:PAGE_ROWS]
-    return page, page[-1].pk if len(found) > PAGE_ROWS else None
+    return paging.read_page(devices, after)
 
 
 def find(session: DeviceSession, device_id: UUID) -> Device:

@@ -19,7 +19,7 @@ import psycopg
 from psycopg import sql
 from psycopg.pq import TransactionStatus
 
-from sync.row_security import PRELUDE, Nobody, bound, prelude
+from sync.row_security import PRELUDE, Unbound, bound, prelude
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +59,7 @@ class TenantCursor(psycopg.Cursor[Any]):
         due = _due(self.connection)
         if due is None:
             return super().execute(query, params, **options)
-        if params is None and bound() is Nobody.EVERYBODY:
+        if params is None and bound() is Unbound.EVERYBODY:
             with _as_owner(self.connection, due):
                 return super().execute(query, params, **options)
         with self.connection.pipeline():
@@ -106,7 +106,7 @@ def _due(connection: Any) -> tuple[str, str] | None:
         return None
     is_said = status == TransactionStatus.INTRANS
     connection.bound = whom
-    if whom is Nobody.EVERYBODY and connection.owner is None and not is_said:
+    if whom is Unbound.EVERYBODY and connection.owner is None and not is_said:
         return None
     return prelude(whom, connection.owner)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from backend.accounts.models import Device, Membership, Role, Tenant, User
+from tests.phones import World, make_world
 
 if TYPE_CHECKING:
     from rest_framework.test import APIClient
@@ -36,6 +37,18 @@ def post_login(api: APIClient, username: str = "tess", **over: Any) -> Any:
     """Log in as an app does; `over` replaces members of the body."""
     body = {"username": username, "password": PASSWORD, "device": INSTALL, **over}
     return api.post("/api/v1/auth/token", body)
+
+
+@pytest.fixture
+def wales_world(db: None) -> World:
+    """Return the tenant of most tests, with rows and people to hire."""
+    return make_world("wales")
+
+
+@pytest.fixture
+def northwind_world(db: None) -> World:
+    """Return the other tenant."""
+    return make_world("northwind")
 
 
 @pytest.fixture

@@ -27,20 +27,6 @@ def ada(wales_world: World) -> Phone:
     return wales_world.hire(Role.ADMIN)
 
 
-@pytest.fixture
-def wales_world(db: None) -> World:
-    from tests.phones import make_world
-
-    return make_world("wales")
-
-
-@pytest.fixture
-def northwind_world(db: None) -> World:
-    from tests.phones import make_world
-
-    return make_world("northwind")
-
-
 def make_key(admin: Phone, **body: Any) -> dict[str, Any]:
     answer = admin.send("POST", KEYS, body)
     assert answer.status_code == 201, answer.content

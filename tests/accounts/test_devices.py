@@ -23,20 +23,6 @@ def people(wales_world: World, northwind_world: World) -> dict[str, Phone]:
     }
 
 
-@pytest.fixture
-def wales_world(db: None) -> World:
-    from tests.phones import make_world
-
-    return make_world("wales")
-
-
-@pytest.fixture
-def northwind_world(db: None) -> World:
-    from tests.phones import make_world
-
-    return make_world("northwind")
-
-
 def listed(who: Phone, query: str = "") -> list[dict[str, Any]]:
     answer = who.send("GET", f"{DEVICES}{query}")
     assert answer.status_code == 200, answer.content

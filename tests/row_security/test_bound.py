@@ -9,16 +9,16 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.test import Client, RequestFactory
 
-from backend.accounts.models import User
+from backend.accounts.models import Tenant, User
 from backend.row_security import RowSecurityMiddleware
 from sync import threads
-from sync.row_security import Nobody, bind, bound, every_tenant, for_tenant, nobody, prelude
+from sync.row_security import Unbound, bind, bound, every_tenant, for_tenant, nobody, prelude
 
 TENANT, OTHER = uuid.uuid4(), uuid.uuid4()
 
 
 def test_outside_of_requests_work_is_for_all_tenants() -> None:
-    assert bound() is Nobody.EVERYBODY
+    assert bound() is Unbound.EVERYBODY
 
 
 def test_blocks_end_where_they_began() -> None:
@@ -28,9 +28,9 @@ def test_blocks_end_where_they_began() -> None:
             bind(TENANT)
         assert bound() == TENANT
         with every_tenant():
-            assert bound() is Nobody.EVERYBODY
+            assert bound() is Unbound.EVERYBODY
         with nobody():
-            assert bound() is Nobody.NOBODY
+            assert bound() is Unbound.NOBODY
         assert bound() == TENANT
 
 
@@ -46,14 +46,14 @@ def test_request_is_for_nobody_until_somebody_is_known() -> None:
     for _ in range(2):
         middleware(RequestFactory().get("/api/v1/sync/pull"))
 
-    assert seen == [Nobody.NOBODY, TENANT] * 2
-    assert bound() is Nobody.EVERYBODY
+    assert seen == [Unbound.NOBODY, TENANT] * 2
+    assert bound() is Unbound.EVERYBODY
 
 
 def test_thread_of_a_stream_is_for_nobody_until_it_says() -> None:
     """Whoever waits on the event loop has no request around them any more."""
     with for_tenant(TENANT):
-        assert async_to_sync(threads.run)(bound) is Nobody.NOBODY
+        assert async_to_sync(threads.run)(bound) is Unbound.NOBODY
 
 
 @pytest.mark.django_db
@@ -65,8 +65,6 @@ def test_office_sees_all_tenants_and_nobody_else_does() -> None:
 
     assert found.status_code == 200
     assert found.context["cl"].result_count == 0
-    from backend.accounts.models import Tenant
-
     Tenant.objects.create(slug="wales", name="Wales")
     assert client.get("/admin/accounts/tenant/").context["cl"].result_count == 1
 
@@ -76,9 +74,9 @@ def test_office_sees_all_tenants_and_nobody_else_does() -> None:
     [
         (TENANT, "owner", (str(TENANT), "none")),
         (TENANT, None, (str(TENANT), "none")),
-        (Nobody.NOBODY, "owner", ("", "none")),
-        (Nobody.EVERYBODY, "owner", ("", "owner")),
-        (Nobody.EVERYBODY, None, ("", "none")),
+        (Unbound.NOBODY, "owner", ("", "none")),
+        (Unbound.EVERYBODY, "owner", ("", "owner")),
+        (Unbound.EVERYBODY, None, ("", "none")),
     ],
 )
 def test_what_is_said_to_the_database(whom: Any, owner: str | None, said: Any) -> None:

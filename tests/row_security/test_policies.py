@@ -13,7 +13,7 @@ from django.db import DatabaseError, connection, connections, transaction
 from backend.fieldwork.models import Site, WorkOrder
 from sync.models import ChangeRow
 from sync.row_security import bind, every_tenant, for_tenant, nobody
-from tests.phones import World
+from tests.phones import World, make_world
 
 # By design without: who somebody is, is asked before it is known for which tenant.
 NOT_OF_A_TENANT = {"accounts_user"}
@@ -119,8 +119,6 @@ def test_savepoint_that_is_rolled_back_takes_the_tenant_with_it(wales: World) ->
 @pytest.mark.django_db(transaction=True)
 def test_nothing_is_left_behind_on_a_connection() -> None:
     """Whoever has it next, through a pooler too, finds it as it was; in a transaction and out."""
-    from tests.phones import make_world
-
     wales = make_world("wales")
     own: Any = connections["default"]
     with for_tenant(wales.tenant.pk):
@@ -141,8 +139,6 @@ def test_nothing_is_left_behind_on_a_connection() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_rows_read_in_chunks_are_those_of_the_tenant() -> None:
     """A server-side cursor is opened in a transaction of its own, and outlives it."""
-    from tests.phones import make_world
-
     wales, _ = make_world("wales"), make_world("northwind")
     with for_tenant(wales.tenant.pk):
         rows = list(Site.objects.iterator(chunk_size=1))

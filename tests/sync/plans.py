@@ -22,7 +22,7 @@ import psycopg
 from django.db import connection, transaction
 
 from sync import row_security
-from sync.row_security import Nobody
+from sync.row_security import Unbound
 
 EXECUTIONS = 7  # after five, a plan without parameters is considered
 PLACE = re.compile(r"%\((\w+)\)s|%s|%%")
@@ -32,7 +32,7 @@ PLACE = re.compile(r"%\((\w+)\)s|%s|%%")
 class Statement:
     sql: str
     parameters: Any
-    bound: UUID | Nobody  # for whom
+    bound: UUID | Unbound  # for whom
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,16 +86,16 @@ def explain(statement: Statement) -> Iterator[Executed]:
 
 
 @contextmanager
-def working_for(whom: UUID | Nobody) -> Iterator[None]:
+def working_for(whom: UUID | Unbound) -> Iterator[None]:
     """Work for whom a statement was sent."""
     match whom:
         case UUID():
             with row_security.for_tenant(whom):
                 yield
-        case Nobody.EVERYBODY:
+        case Unbound.EVERYBODY:
             with row_security.every_tenant():
                 yield
-        case Nobody.NOBODY:
+        case Unbound.NOBODY:
             with row_security.nobody():
                 yield
 
