@@ -24,7 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(autouse=True)
-def filtered(request: pytest.FixtureRequest) -> Iterator[None]:
+def tenant_filter(request: pytest.FixtureRequest) -> Iterator[None]:
     """With `--policies-alone`, leave it to row-level security to keep tenants apart."""
     is_bare = request.config.getoption("--policies-alone")
     with no_filter() if is_bare else nullcontext():
