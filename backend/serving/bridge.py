@@ -22,6 +22,7 @@ from typing import Any
 
 from backend.request_id import HEADER
 from backend.serving import problems
+from backend.serving.alive import find_alive
 from backend.serving.answers import Answer, Handler, Hold
 from backend.serving.asgi_types import Receive, Scope, Send
 from backend.serving.bodies import Body, BodyReader
@@ -116,7 +117,7 @@ class _Exchange:
         Raises:
             LimitExceeded, QueueFull, UnicodeDecodeError: it was not carried out.
         """
-        again = await self.bridge.repeats.find(self.scope)
+        again = find_alive(self.scope) or await self.bridge.repeats.find(self.scope)
         if again is not None:
             await self.answer(again)
             return

@@ -38,6 +38,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "backend.request_id.RequestIdMiddleware",
+    "backend.health.middleware.HealthMiddleware",
     "backend.version_headers.VersionHeadersMiddleware",
     "backend.row_security.RowSecurityMiddleware",
     "backend.throttling.headers.RateLimitMiddleware",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import select
 import socket
@@ -19,9 +20,12 @@ import pytest
 from django.db import connection
 
 from backend.devstack.server import Server, start_server
+from sync import threads
+from tests.serving.front import Front, make_front
 
 POLLS_MAX = 3_000
 POLL_S = 0.01
+THREADS_END_S = 10.0
 ANSWER_S_MAX = 60.0
 THREADS, QUEUE = 2, 2
 ODD = "/api/odd/"
@@ -164,3 +168,14 @@ def odd(whole_odd: Odd) -> Iterator[Odd]:
     for found in whole_odd.folder.iterdir():
         if found.name != "server.log":
             found.unlink()
+
+
+@pytest.fixture
+def front(transactional_db: None) -> Iterator[Front]:
+    with asyncio.Runner() as runner:
+        front = make_front(runner)
+        threads.set_executor(front.bridge.pool)
+        yield front
+        threads.set_executor(None)
+        runner.run(front.bridge.repeats.close())
+        front.bridge.pool.close(wait_s=THREADS_END_S)

@@ -36,6 +36,8 @@ class Front:
     bridge: Bridge
     handler: CountingHandler
 
+    path: str = PULL  # what is asked for
+
     def ask(self, phone: Phone, etag: str = "", query: str = "", **headers: str) -> Answer:
         """Return the answer to a pull from the phone's cursor."""
         return self.runner.run(self.asking(phone, etag, query, **headers))
@@ -48,7 +50,7 @@ class Front:
         given |= {"if-none-match": etag} if etag else {}
         given |= {name.replace("_", "-"): value for name, value in headers.items()}
         scope = {
-            "type": "http", "method": method, "scheme": "http", "path": PULL,
+            "type": "http", "method": method, "scheme": "http", "path": self.path,
             "query_string": f"cursor={phone.cursor}{query}".encode(),
             "headers": [(name.encode(), value.encode()) for name, value in given.items()],
             "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -20,26 +20,13 @@ from backend.grounds import Grounds
 from backend.serving import lookup as lookups, repeats as repeating
 from backend.serving.answers import Answer
 from backend.serving.lookup import Lookup
-from sync import threads
 from sync.clock import utc_now
 from sync.models import Stream
 from tests.phones import Phone, World, create, make_world
 from tests.serving.conftest import wait_until
-from tests.serving.front import Front, make_front
+from tests.serving.front import Front
 
-THREADS_END_S = 10.0
 LATER = dt.timedelta(hours=1)  # longer than any access token lives
-
-
-@pytest.fixture
-def front(transactional_db: None) -> Iterator[Front]:
-    with asyncio.Runner() as runner:
-        front = make_front(runner)
-        threads.set_executor(front.bridge.pool)
-        yield front
-        threads.set_executor(None)
-        runner.run(front.bridge.repeats.close())
-        front.bridge.pool.close(wait_s=THREADS_END_S)
 
 
 @pytest.fixture

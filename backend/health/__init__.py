@@ -1,0 +1,1 @@
+"""Whether the server lives, and whether it is ready for requests: `/livez` and `/readyz`."""
