@@ -9,6 +9,7 @@ others, and a retry finds either nothing done or the answer.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from django.db import transaction
@@ -20,6 +21,7 @@ from sync.failpoints import Point, reach
 from sync.push_body import PushRequest, parse_push
 from sync.receipts import Answer
 from sync.row_security import for_actor
+from sync.signals import tell_push_answered
 from sync.types import Actor, Outcome, Policy, Result
 
 if TYPE_CHECKING:
@@ -81,6 +83,7 @@ def carry_out(
         )
     )
     reach(Point.COMMITTED)
+    tell_push_answered(actor, answer)
     return answer
 
 
@@ -123,7 +126,7 @@ def _carry_out_once(
     reach(Point.ANSWERED)
     batch.log(actor, carried, now)
     reach(Point.LOGGED)
-    return answer
+    return replace(answer, results=results)
 
 
 def _rehearse(actor: Actor, request: PushRequest, now: datetime.datetime) -> Answer:

@@ -21,9 +21,10 @@ from sync.models import Receipt
 
 if TYPE_CHECKING:
     import datetime
+    from collections.abc import Sequence
     from uuid import UUID
 
-    from sync.types import Actor
+    from sync.types import Actor, Result
 
 _CLAIM_TRIES_MAX = 3  # a key that is pruned under our hands is free; that it comes back is odd
 
@@ -47,11 +48,15 @@ WHERE tenant_id = %s AND holder_id = %s AND key = %s
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a push was answered: an HTTP status and a body, byte for byte."""
+    """What a push was answered: an HTTP status and a body, byte for byte.
+
+    `results` are the body's, for whoever counts them; of an answer given again there are none.
+    """
 
     status: int
     body: bytes
     is_replay: bool = False
+    results: Sequence[Result] = dataclasses.field(default=(), compare=False)
 
 
 def claim(actor: Actor, key: str, fingerprint: bytes, now: datetime.datetime) -> Answer | None:

@@ -9,6 +9,7 @@ edit is refused, also where a push would merge the two; a key is optional.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -19,6 +20,7 @@ from sync.refusals import ID_TAKEN
 from sync.registry import ranked_collections
 from sync.row_errors import PreconditionFailed, RowRefused
 from sync.row_security import for_actor
+from sync.signals import tell_push_answered
 from sync.types import Actor, Mutation, Op, Outcome, Policy, Result
 from sync.wire import render_payload, splice
 
@@ -71,9 +73,11 @@ def edit_row(
         if key is not None:
             receipts.keep(actor, key, answer)
         batch.log(actor, carried, now)
-        return answer
+        return dataclasses.replace(answer, results=carried.results)
 
-    return transactions.run(work)
+    answer = transactions.run(work)
+    tell_push_answered(actor, answer)
+    return answer
 
 
 def _with_base(actor: Actor, mutation: Mutation) -> Mutation:

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from backend.metrics.instruments import QUEUE, REFUSED, REPEATED, STREAMS, THREADS
 from backend.request_id import HEADER
 from backend.serving import problems
 from backend.serving.alive import find_alive
@@ -65,11 +66,17 @@ class Bridge:
             QueueFull: there is none.
         """
         self.check_place()
-        self._inside += 1
+        self._note(1)
         try:
             yield
         finally:
-            self._inside -= 1
+            self._note(-1)
+
+    def _note(self, more: int) -> None:
+        self._inside += more
+        busy = min(self._inside, self.pool.threads_max)
+        THREADS.set(busy)
+        QUEUE.set(self._inside - busy)
 
     def check_place(self) -> None:
         """Raise `QueueFull` when there is no place.
@@ -88,6 +95,7 @@ class Bridge:
         except LimitExceeded as error:
             await exchange.answer(problems.too_large(scope, error))
         except QueueFull:
+            REFUSED.inc()
             await exchange.answer(problems.busy(scope))
         except UnicodeDecodeError:
             await exchange.answer(problems.malformed(scope))
@@ -117,8 +125,11 @@ class _Exchange:
         Raises:
             LimitExceeded, QueueFull, UnicodeDecodeError: it was not carried out.
         """
-        again = find_alive(self.scope) or await self.bridge.repeats.find(self.scope)
+        alive = find_alive(self.scope)
+        again = alive or await self.bridge.repeats.find(self.scope)
         if again is not None:
+            if alive is None:
+                REPEATED.inc()
             await self.answer(again)
             return
         self.bridge.check_place()  # before its body costs anything
@@ -140,7 +151,9 @@ class _Exchange:
     async def _hold(self, answer: Answer, hold: Hold, body: Body) -> Answer | None:
         """Return the answer after the wait; None when the client did not wait so long."""
         request_id = dict(answer.headers).get(HEADER.lower().encode(), b"-").decode()
-        match await wait_out(hold, self.receive, request_id=request_id):
+        with STREAMS.track_inprogress():
+            end = await wait_out(hold, self.receive, request_id=request_id)
+        match end:
             case End.DONE:
                 body.file.seek(0)
                 return await self._ask_django(body, is_held=True)
@@ -159,8 +172,13 @@ class _Exchange:
         await self._begin(answer)
         if answer.stream is None:
             await self._send_chunk(answer.body, is_last=True)
-        elif await send_stream(answer.stream, self.bridge.pool, self.receive, self._send_chunk):
-            await self._send_chunk(b"", is_last=True)
+        else:
+            with STREAMS.track_inprogress():
+                is_whole = await send_stream(
+                    answer.stream, self.bridge.pool, self.receive, self._send_chunk
+                )
+            if is_whole:
+                await self._send_chunk(b"", is_last=True)
 
     async def _begin(self, answer: Answer) -> None:
         self.has_begun = True

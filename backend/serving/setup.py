@@ -6,5 +6,8 @@ import os
 
 import django
 
+from backend.metrics.processes import share_figures
+
+share_figures()
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.settings.production")
 django.setup(set_prefix=False)

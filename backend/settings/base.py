@@ -31,6 +31,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "backend.postgres",
+    "backend.metrics",
     "sync",
     "backend.accounts",
     "backend.fieldwork",
@@ -39,6 +40,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "backend.request_id.RequestIdMiddleware",
     "backend.health.middleware.HealthMiddleware",
+    "backend.metrics.middleware.MetricsMiddleware",
     "backend.version_headers.VersionHeadersMiddleware",
     "backend.row_security.RowSecurityMiddleware",
     "backend.throttling.headers.RateLimitMiddleware",
@@ -189,6 +191,7 @@ NUM_PROXIES = env.number("NUM_PROXIES", minimum=0, maximum=10)
 
 # --- serving -------------------------------------------------------------------------------
 
+METRICS_TOKEN = env.token("METRICS_TOKEN")
 WORKER_THREADS = env.number("WORKER_THREADS", minimum=1, maximum=256)
 QUEUE_MAX = env.number("QUEUE_MAX", minimum=1, maximum=100_000)
 STATIC_URL = "/static/"

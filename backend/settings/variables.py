@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SECRET_KEY_CHARS_MIN = 50  # what Django's own key generator makes, and its deployment check asks
+TOKEN_CHARS_MIN = 32
 SECRET_KEY_DISTINCT_MIN = 5  # the same check: fewer distinct characters are a placeholder
 FLAGS = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(
     ("false", "no", "off", "0"), False
@@ -167,6 +168,13 @@ VARIABLES = (
         default="",
     ),
     Variable(
+        name="METRICS_TOKEN",
+        meaning="What Prometheus sends as a bearer token to read /metrics, at least 32 characters; "
+        "without it there is no such page.",
+        remedy="Make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'",
+        default="",
+    ),
+    Variable(
         name="NUM_PROXIES",
         meaning="Proxies of ours before the server, each of which adds to X-Forwarded-For; "
         "what is said beyond them is not believed.",
@@ -227,6 +235,17 @@ class Reader:
             return text
 
         return self._read(name, stage, parse, "0" * SECRET_KEY_CHARS_MIN)
+
+    def token(self, name: str) -> str:
+        """A text that nobody guesses, or nothing where the variable was left out."""
+
+        def parse(text: str) -> str:
+            if text and len(text) < TOKEN_CHARS_MIN:
+                problem = f"has {len(text)} characters, and needs {TOKEN_CHARS_MIN}"
+                raise ValueError(problem)
+            return text
+
+        return self._read(name, Stage.PRODUCTION, parse, "")
 
     def choice(self, name: str, choices: tuple[str, ...]) -> str:
         """One of `choices`, in whatever case it was written."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from django.conf import settings
 from rest_framework.throttling import BaseThrottle
 
+from backend.metrics.instruments import THROTTLED
 from backend.throttling.identity import address_of, name_of, tenant_of, who_asks
 from backend.throttling.meter import Count, Meter
 
@@ -44,6 +45,7 @@ class RateThrottle(BaseThrottle):
                 counts.setdefault(scope, []).append(count)
                 if count.left < 0:
                     self._full = count
+                    THROTTLED.labels(scope).inc()
                     break
             if self._full is not None:
                 break

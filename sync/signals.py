@@ -1,0 +1,23 @@
+"""What a project may listen to: the engine's own Django signals, sent after COMMIT.
+
+    push_answered   actor, answer     a push, or an edit of one row, was carried out or answered again
+
+A receiver that fails is logged, and changes nothing of what was done.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.dispatch import Signal
+
+if TYPE_CHECKING:
+    from sync.receipts import Answer
+    from sync.types import Actor
+
+push_answered = Signal()
+
+
+def tell_push_answered(actor: Actor, answer: Answer) -> None:
+    """Tell whoever listens."""
+    push_answered.send_robust(sender=None, actor=actor, answer=answer)
