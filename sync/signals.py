@@ -1,6 +1,6 @@
 """What a project may listen to: the engine's own Django signals, sent after COMMIT.
 
-    push_answered   actor, answer     a push, or an edit of one row, was carried out or answered again
+    push_answered   actor, answer     a push, or an edit of one row, has its answer
 
 A receiver that fails is logged, and changes nothing of what was done.
 """

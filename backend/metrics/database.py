@@ -1,4 +1,4 @@
-"""What is asked of the database at each scrape: a few look-ups a tenant, however long the feeds."""
+"""What is asked of the database at each scrape: some look-ups a tenant, however long the feeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is counted as it happens. Names follow Prometheus: base units, `_total` for what only grows."""
+"""What is counted as it happens; named as Prometheus has it: base units, `_total` for sums."""
 
 from __future__ import annotations
 

@@ -169,8 +169,8 @@ VARIABLES = (
     ),
     Variable(
         name="METRICS_TOKEN",
-        meaning="What Prometheus sends as a bearer token to read /metrics, at least 32 characters; "
-        "without it there is no such page.",
+        meaning="What Prometheus sends as a bearer token to read /metrics; 32 characters or more. "
+        "Without it there is no such page.",
         remedy="Make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'",
         default="",
     ),

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
-import psutil
+import psutil  # type: ignore[import-untyped]
 import pytest
 from django.db import DatabaseError, connection
 from django.test import Client
@@ -193,7 +193,7 @@ def test_figures_are_those_of_all_processes(served: Server, tmp_path: Path) -> N
 
     workers = [
         child
-        for child in psutil.Process(served.pid).children(recursive=True)
+        for child in psutil.Process(served.child.pid).children(recursive=True)
         if any("spawn_main" in part for part in child.cmdline())
     ]
     workers[0].send_signal(signal.SIGKILL)
@@ -209,17 +209,13 @@ def test_figures_are_those_of_all_processes(served: Server, tmp_path: Path) -> N
     assert len(list(tmp_path.glob(f"{processes.PREFIX}*"))) == 1
 
 
-def test_what_dead_servers_left_is_taken_away(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_dead_servers_left_is_taken_away(tmp_path: Path) -> None:
     gone, mine = tmp_path / f"{processes.PREFIX}999999999", tmp_path / f"{processes.PREFIX}1"
     for folder in (gone, mine):
         folder.mkdir()
         (folder / "counter_999999999.db").write_bytes(b"x")
         (folder / "gauge_livesum_999999999.db").write_bytes(b"x")
         (folder / f"gauge_livesum_{os.getpid()}.db").write_bytes(b"x")
-    monkeypatch.setattr(processes.tempfile, "gettempdir", lambda: str(tmp_path))
-
     processes._tidy(tmp_path, mine)
 
     assert not gone.exists()
