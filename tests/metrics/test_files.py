@@ -85,7 +85,9 @@ def test_alerts_have_a_severity_and_a_summary(file: str) -> None:
 
 
 def test_every_alert_is_explained_to_whoever_is_woken_by_it() -> None:
-    explained = re.findall(r"^\| `([A-Z]\w+)` \|", OPERATIONS.read_text(encoding="utf-8"), re.MULTILINE)
+    explained = re.findall(
+        r"^\| `([A-Z]\w+)` \|", OPERATIONS.read_text(encoding="utf-8"), re.MULTILINE
+    )
     alerts = [
         rule["alert"]
         for group in yaml.safe_load(ALERTS.read_text())["groups"]
