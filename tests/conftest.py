@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -12,6 +13,7 @@ from rest_framework.test import APIClient
 
 from tests.chapters import pytest_generate_tests  # noqa: F401  # a hook
 from tests.filterless import no_filter
+from tests.logwatch import LogWatch
 from tests.phones import World, make_world
 
 
@@ -29,6 +31,16 @@ def tenant_filter(request: pytest.FixtureRequest) -> Iterator[None]:
     is_bare = request.config.getoption("--policies-alone")
     with no_filter() if is_bare else nullcontext():
         yield
+
+
+@pytest.fixture(autouse=True)
+def nothing_told_in_logs() -> Iterator[None]:
+    """Search all that is logged for what must not be there: tokens, keys, and tenants' rows."""
+    watch = LogWatch()
+    logging.getLogger().addHandler(watch)
+    yield
+    logging.getLogger().removeHandler(watch)
+    assert watch.found == []
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -100,6 +100,7 @@ def make_arguments(application: str, *, host: str, port: int) -> list[str]:
     """
     return [
         *("-m", "uvicorn", application, "--host", host, "--port", str(port)),
+        "--no-access-log",  # ours has no query in it, and says what came of a push
         *("--timeout-graceful-shutdown", str(GRACEFUL_S_MAX)),
     ]
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+from pythonjsonlogger.core import RESERVED_ATTRS
+
 from backend.rest.versions import CHAIN, FIRST
-from backend.settings.variables import LOG_LEVELS, REPLICA_OPTIONS, Reader
+from backend.settings.variables import LOG_FORMATS, LOG_LEVELS, REPLICA_OPTIONS, Reader
 
 env = Reader()
 
@@ -39,6 +41,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "backend.request_id.RequestIdMiddleware",
+    "backend.logs.access.AccessLogMiddleware",
     "backend.health.middleware.HealthMiddleware",
     "backend.metrics.middleware.MetricsMiddleware",
     "backend.version_headers.VersionHeadersMiddleware",
@@ -200,17 +203,26 @@ WHITENOISE_AUTOREFRESH = False
 DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 1024 * 1024  # bytes; the decoded body of a push
 
 LOG_LEVEL = env.choice("LOG_LEVEL", LOG_LEVELS)
+LOG_FORMAT = env.choice("LOG_FORMAT", LOG_FORMATS).lower()
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "filters": {"request_id": {"()": "backend.request_id.RequestIdFilter"}},
     "formatters": {
         "line": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"},
+        "json": {
+            "()": "pythonjsonlogger.json.JsonFormatter",
+            "format": "%(levelname)s %(name)s %(request_id)s %(message)s",
+            "rename_fields": {"levelname": "level", "name": "logger"},
+            "timestamp": "time",
+            # Django's own, on its records: it has all headers.
+            "reserved_attrs": [*RESERVED_ATTRS, "request"],
+        },
     },
     "handlers": {
         "stderr": {
             "class": "logging.StreamHandler",
-            "formatter": "line",
+            "formatter": LOG_FORMAT,
             "filters": ["request_id"],
         },
     },

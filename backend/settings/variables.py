@@ -28,6 +28,7 @@ SECRET_KEY_DISTINCT_MIN = 5  # the same check: fewer distinct characters are a p
 FLAGS = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(
     ("false", "no", "off", "0"), False
 )
+LOG_FORMATS = ("LINE", "JSON")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 # No wait for the database is without an end; options in the URL's query win over these.
 DATABASE_OPTIONS: Final[dict[str, Any]] = {
@@ -134,6 +135,12 @@ VARIABLES = (
         meaning="What is logged: DEBUG, INFO, WARNING, ERROR or CRITICAL.",
         remedy="Set it to one of these, or leave it out.",
         default="INFO",
+    ),
+    Variable(
+        name="LOG_FORMAT",
+        meaning="How it is logged: LINE for people, JSON for machines.",
+        remedy="Set it to one of these, or leave it out.",
+        default="LINE",
     ),
     Variable(
         name="ACCESS_TOKEN_MINUTES",

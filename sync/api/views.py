@@ -50,6 +50,7 @@ def respond(request: Request, answer: receipts.Answer) -> HttpResponse:
         status=answer.status,
         content_type=PROBLEM_JSON if is_error else JSON,
     )
+    response.push_answer = answer  # type: ignore[attr-defined]  # for whoever logs what came of it
     if answer.is_replay:
         response["Idempotency-Replayed"] = "true"
     return response
