@@ -13,9 +13,7 @@ from tests.phones import canaries
 
 OURS = ("backend", "sync", "django", "uvicorn", "asyncio", "psycopg")
 # An access token, an API key, a password of the tests.
-SECRETS = re.compile(
-    r"eyJ[\w-]{8,}\.[\w-]+|fsk_\w+\.[\w-]{8,}|a-long-way-to-cardiff"
-)
+SECRETS = re.compile(r"eyJ[\w-]{8,}\.[\w-]+|fsk_\w+\.[\w-]{8,}|a-long-way-to-cardiff")
 
 
 class LogWatch(logging.Handler):
@@ -24,7 +22,8 @@ class LogWatch(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.found: list[str] = []
-        json: dict[str, Any] = dict(settings.LOGGING["formatters"]["json"])
+        logging_settings: Any = settings.LOGGING
+        json: dict[str, Any] = dict(logging_settings["formatters"]["json"])
         form = json.pop("format")
         made = import_string(json.pop("()"))
         self._formatters = [logging.Formatter("%(message)s"), made(form, **json)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import shutil
 import signal
 import sys
 from dataclasses import dataclass
@@ -72,6 +73,8 @@ def start_server(  # noqa: PLR0913  # each is a separate decision of the caller
         PortTaken: somebody else listens on `port`.
         StartFailed: it ended or gave no answer in time.
     """
+    figures = log.with_suffix(".figures")  # of all its processes; goes away with the log
+    shutil.rmtree(figures, ignore_errors=True)
 
     def launch(chosen: int) -> Child:
         return start_child(
@@ -80,7 +83,7 @@ def start_server(  # noqa: PLR0913  # each is a separate decision of the caller
                 *(sys.executable, *make_arguments(application, host=host, port=chosen)),
                 *("--workers", str(workers), *options),
             ],
-            environ={**os.environ, **environ},
+            environ={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(figures), **environ},
             log=log,
             cwd=ROOT,
         )

@@ -1,9 +1,10 @@
 """One set of figures for all processes of a server: each writes files into one folder.
 
-    uvicorn, n processes -> <temporary>/fieldsync-metrics-<pid of uvicorn>/*_<pid>.db -> /metrics
+    uvicorn, n processes -> FOLDER/*_<pid>.db -> /metrics
 
-Of a server with one process there is no folder: its figures are in its memory. To be called before
-prometheus_client is imported, which looks for the folder then.
+FOLDER is $PROMETHEUS_MULTIPROC_DIR, or else figures-of-fieldsync-<pid of uvicorn> in the folder
+for temporary files. Of a server with one process there is none: its figures are in its memory. To be
+called before prometheus_client is imported, which looks for the folder then.
 """
 
 from __future__ import annotations
@@ -18,22 +19,24 @@ from pathlib import Path
 from typing import Final
 
 VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
-PREFIX: Final = "fieldsync-metrics-"
+PREFIX: Final = "figures-of-fieldsync-"
 _LIVE: Final = re.compile(r"gauge_live\w+_(\d+)\.db")
 
 
 def share_figures() -> None:
     """Choose the folder, and take out of it what dead processes have left."""
     if multiprocessing.parent_process() is None:  # it is the only one
+        os.environ.pop(VARIABLE, None)
         return
     place = Path(tempfile.gettempdir())
-    folder = place / f"{PREFIX}{os.getppid()}"
+    folder = Path(os.environ.get(VARIABLE) or place / f"{PREFIX}{os.getppid()}")
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
+        os.environ.pop(VARIABLE, None)
         print(f"the figures of each process stand alone: {error}", file=sys.stderr)  # noqa: T201  # before any logging
         return
-    os.environ.setdefault(VARIABLE, str(folder))
+    os.environ[VARIABLE] = str(folder)
     _tidy(place, folder)
 
 

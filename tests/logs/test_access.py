@@ -23,7 +23,8 @@ from tests.phones import PULL, Phone, World, create, make_api_key, new_id
 def written() -> Iterator[io.StringIO]:
     """Return what is written in JSON, as in a container."""
     text = io.StringIO()
-    given: dict[str, Any] = dict(settings.LOGGING["formatters"]["json"])
+    logging_settings: Any = settings.LOGGING
+    given: dict[str, Any] = dict(logging_settings["formatters"]["json"])
     form = given.pop("format")
     handler = logging.StreamHandler(text)
     handler.setFormatter(import_string(given.pop("()"))(form, **given))

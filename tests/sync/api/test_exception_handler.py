@@ -212,6 +212,7 @@ def test_log_lines_carry_the_request_id(api: APIClient, caplog: pytest.LogCaptur
 
     logged = {each.name: getattr(each, "request_id", None) for each in caplog.records}
     assert logged == {
+        "backend.logs.access": answer["X-Request-Id"],
         "sync.api.exception_handler": answer["X-Request-Id"],
         "django.request": answer["X-Request-Id"],
     }
