@@ -3,8 +3,8 @@
     uvicorn, n processes -> FOLDER/*_<pid>.db -> /metrics
 
 FOLDER is $PROMETHEUS_MULTIPROC_DIR, or else figures-of-fieldsync-<pid of uvicorn> in the folder
-for temporary files. Of a server with one process there is none: its figures are in its memory. To be
-called before prometheus_client is imported, which looks for the folder then.
+for temporary files. Of a server with one process there is none: its figures are in its memory.
+To be called before prometheus_client is imported, which looks for the folder then.
 """
 
 from __future__ import annotations
