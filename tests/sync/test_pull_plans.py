@@ -78,7 +78,8 @@ def other_tenants(db: None) -> None:
     )
     with connection.cursor() as cursor:  # who asks is looked up among these, and not what is tried
         cursor.execute(
-            "ANALYZE accounts_tenant, accounts_user, accounts_membership, accounts_device"
+            "ANALYZE accounts_tenant, accounts_user, accounts_membership, accounts_device, "
+            "sync_scope_set, sync_stream"
         )
 
 
