@@ -2,7 +2,7 @@
 
 any operation    -> the errors that any request can end in, as problem documents
 an old version   -> the headers that say so, and `deprecated`
-a newer version  -> its shapes, as `backend.rest.versions` makes them
+a newer version  -> its shapes, as `backend.versions` makes them
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from http import HTTPStatus
 from typing import Any, Final
 
-from backend.rest.versions import CHAIN, DEPRECATED, FIRST
+from backend.versions import CHAIN, DEPRECATED, FIRST
 from sync.api.versions import Step
 
 PROBLEM: Final = "application/problem+json"
@@ -31,14 +31,6 @@ CHECKSUM: Final = {
     "pattern": "^[0-9a-f]{16}$",
     "description": "Of an upsert: the row's part in the checksums of a digest.",
 }
-# The shapes of a reference, as `open_reference` makes one of an id.
-REFERENCE: Final = {
-    "type": "object",
-    "properties": {"id": {"type": "string", "format": "uuid"}},
-    "required": ["id"],
-    "additionalProperties": False,
-}
-REFERENCES: Final = frozenset({"assignee"})
 
 Schema = dict[str, Any]
 LARGE: Final = frozenset({"version", "base_version", "seq", "head"})  # beyond 32 bits some day
@@ -173,17 +165,14 @@ def _operations(result: Schema) -> Iterator[tuple[Schema, str]]:
 def _convert(schema: Schema, step: Step) -> None:
     """Rename and reshape the fields of a schema that is about rows of the step's collection."""
     properties: Schema = schema.get("properties", {})
-    if "assignee" not in properties:  # all shapes of a work order have it, and no other has
+    if step.known_by not in properties:
         return
-    for name in REFERENCES & properties.keys():
-        properties[name] = _opened(properties[name])
+    for name, field in step.fields.items():
+        if name in properties:
+            properties[name] = field.shape(properties[name])
     schema["properties"] = {step.renamed(name): what for name, what in properties.items()}
     if "required" in schema:
         schema["required"] = sorted(step.renamed(name) for name in schema["required"])
-
-
-def _opened(reference: Schema) -> Schema:
-    return {"oneOf": [REFERENCE, {"type": "null"}]} if "null" in reference["type"] else REFERENCE
 
 
 def _complete(operation: Schema, statuses: Iterable[int]) -> None:

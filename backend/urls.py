@@ -17,7 +17,7 @@ from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from backend import error_pages
-from backend.rest.versions import CHAIN, CURRENT
+from backend.versions import CHAIN, CURRENT
 
 
 class PointerView(RedirectView):

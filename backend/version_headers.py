@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from django.utils.http import http_date
 
-from backend.rest.versions import CURRENT, DEPRECATED, SUNSET
+from backend.versions import CURRENT, DEPRECATED, SUNSET
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
-from uuid import UUID
 
 from django.contrib import admin, messages
 from django.utils.html import format_html, format_html_join
@@ -67,8 +66,8 @@ class TenantIdFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
         """Keep the chosen tenant's rows."""
-        chosen = parse_uuid(self.value())
-        return queryset if chosen is None else queryset.filter(tenant_id=chosen)
+        chosen = self.value() or ""
+        return queryset.filter(tenant_id=chosen) if wire.is_uuid(chosen) else queryset
 
 
 @admin.register(ParkedMutation)
@@ -181,12 +180,10 @@ class ConflictAdmin(ParkedMutationAdmin):
     )
     list_filter: ClassVar[Any] = ("state", CollectionFilter, TenantIdFilter)
     fields: ClassVar[Any] = (
-        "state",
-        "collection",
-        "row_id",
-        "side_by_side",
-        *ParkedMutationAdmin.fields[8:],
-    )
+        "state", "collection", "row_id", "side_by_side", "base_version", "group", "body",
+        "tenant_id", "user_id", "device_id", "key", "created_at", "scopes", "settled_at",
+        "settled_by", "reason", "edited",
+    )  # fmt: skip
     readonly_fields: ClassVar[Any] = fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -251,14 +248,6 @@ def _row_of(parked: ParkedMutation) -> Any:
 def _pretty_value(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text[:VALUE_CHARS_SHOWN_MAX]
-
-
-def parse_uuid(text: str | None) -> UUID | None:
-    """Return the id that an address has; None where it has none, or nonsense."""
-    try:
-        return UUID(text or "")
-    except ValueError:
-        return None
 
 
 def _user_id(request: HttpRequest) -> Any:

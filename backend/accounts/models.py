@@ -24,6 +24,8 @@ from sync.pokes import announce_access
 from sync.row_security import every_tenant
 from sync.tenancy import TenantPolicy
 
+APP_VERSION_CHARS_MAX = 32
+
 
 class Role(models.TextChoices):
     """What a member does in its tenant."""
@@ -49,7 +51,7 @@ class Tenant(models.Model):
     )
     min_app_version = models.CharField(
         "oldest app",
-        max_length=32,
+        max_length=APP_VERSION_CHARS_MAX,
         blank=True,
         default="",
         validators=[RegexValidator(r"^\d{1,9}(\.\d{1,9})*$", "Numbers with dots, as 2.10.1.")],
@@ -146,7 +148,7 @@ class Device(models.Model):
     name = models.CharField(max_length=100, blank=True, default="")  # as its user calls it
     install_id = models.CharField(max_length=64)
     platform = models.CharField(max_length=32)
-    app_version = models.CharField(max_length=32)
+    app_version = models.CharField(max_length=APP_VERSION_CHARS_MAX)
     created_at = models.DateTimeField()
     last_seen_at = models.DateTimeField()
     clock_skew_ms = models.BigIntegerField(null=True, blank=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from backend.accounts.models import Role
+from backend.accounts.models import APP_VERSION_CHARS_MAX, Role
 
 TOKEN_CHARS_MAX = 4_096  # ours have some 400
 PASSWORD_CHARS_MAX = 256  # hashing more is work for whoever sends it
@@ -17,7 +17,7 @@ class InstallSerializer(serializers.Serializer[Any]):
 
     install_id = serializers.CharField(max_length=64, help_text="Made once, at installation.")
     platform = serializers.CharField(max_length=32)
-    app_version = serializers.CharField(max_length=32)
+    app_version = serializers.CharField(max_length=APP_VERSION_CHARS_MAX)
 
 
 class LoginSerializer(serializers.Serializer[Any]):

@@ -15,14 +15,13 @@ from django.contrib.auth import authenticate
 from django.db import transaction
 
 from backend.accounts.errors import CredentialsInvalid, DeviceRevoked, TenantRequired
-from backend.accounts.models import Device, Membership, User
+from backend.accounts.models import APP_VERSION_CHARS_MAX, Device, Membership, User
 from backend.accounts.selectors import DeviceSession, open_memberships
 from sync.row_security import for_tenant
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
-APP_VERSION_CHARS_MAX = 32
 SEEN_EVERY = dt.timedelta(minutes=5)  # says well enough who is out there; rarely a write
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from pythonjsonlogger.core import RESERVED_ATTRS
 
-from backend.rest.versions import CHAIN, FIRST
 from backend.settings.variables import LOG_FORMATS, LOG_LEVELS, REPLICA_OPTIONS, Reader
+from backend.versions import CHAIN, FIRST
 
 env = Reader()
 
@@ -41,9 +41,9 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "backend.request_id.RequestIdMiddleware",
-    "backend.logs.access.AccessLogMiddleware",
     "backend.health.middleware.HealthMiddleware",
     "backend.metrics.middleware.MetricsMiddleware",
+    "backend.logs.access.AccessLogMiddleware",
     "backend.version_headers.VersionHeadersMiddleware",
     "backend.row_security.RowSecurityMiddleware",
     "backend.throttling.headers.RateLimitMiddleware",
@@ -137,7 +137,7 @@ SIMPLE_JWT = {
 
 SYNC = {
     "ACTOR_RESOLVER": "backend.fieldwork.access.resolve_actor",
-    "VERSIONS": "backend.rest.versions.CHAIN",
+    "VERSIONS": "backend.versions.CHAIN",
     "POKE_URL": REDIS_URL or "postgresql:",
     "DEVICE_RESOLVER": "backend.fieldwork.access.resolve_device",
     "REPLICA_ALIAS": "replica" if "replica" in DATABASES else "",

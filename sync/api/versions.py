@@ -40,18 +40,26 @@ UPSERT: Final = b'"upsert"'
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
-    """A field that a version has in another way: its name there, and how its value converts."""
+    """A field that a version has in another way: its name there, and how its value converts.
+
+    `shape` converts the schema of its value, for the API description.
+    """
 
     name: str
     up: Convert = lambda value: value
     down: Convert = lambda value: value
+    shape: Convert = lambda schema: schema
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Step:
-    """What one version changed in one collection, by the names of the version before."""
+    """What one version changed in one collection, by the names of the version before.
+
+    `known_by` is a field that the API description's shapes of its rows have, and no others.
+    """
 
     collection: str
+    known_by: str
     fields: Mapping[str, Field]
 
     def up(self, row: Wire) -> Wire:

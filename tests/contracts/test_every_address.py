@@ -18,7 +18,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.test import APIClient
 
 from backend.accounts.models import Role
-from backend.rest.versions import CHAIN
+from backend.versions import CHAIN
 from sync import local_edits
 from sync.api.versions import Version
 from sync.registry import ranked_collections

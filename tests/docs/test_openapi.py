@@ -10,7 +10,7 @@ from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.renderers import OpenApiYamlRenderer
 from drf_spectacular.validation import validate_schema
 
-from backend.rest.versions import CHAIN
+from backend.versions import CHAIN
 
 FOLDER = Path(__file__).parents[2] / "docs/openapi"
 MEND = "The API has changed: `make openapi`, and say so in CHANGELOG.md."

@@ -223,6 +223,9 @@ def test_what_is_parked_is_shown_and_applied_in_the_version(wales: World, tess: 
     assert [error["path"] for error in parked["errors"]] == ["summary"]
     (listed,) = sam.send("GET", f"{V2}/sync/quarantine/").json()["parked"]
     assert listed == parked
+    refused = sam.send("POST", f"{url}apply/", {})
+    assert refused.status_code == 422
+    assert [e["path"] for e in refused.json()["result"]["errors"]] == ["summary"]
     data = {**parked["mutation"]["data"], "summary": "Pump"}
     applied = sam.send("POST", f"{url}apply/", {"data": data})
     assert applied.json()["outcome"] == "created", applied.content

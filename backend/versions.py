@@ -25,6 +25,17 @@ def close_reference(value: Any) -> Any:
     return [value]
 
 
+def shape_reference(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a reference for that of an id, which may be null."""
+    return {"oneOf": [REFERENCE, {"type": "null"}]} if "null" in schema["type"] else REFERENCE
+
+
+REFERENCE: Final[dict[str, Any]] = {
+    "type": "object",
+    "properties": {"id": {"type": "string", "format": "uuid"}},
+    "required": ["id"],
+    "additionalProperties": False,
+}
 FIRST: Final = "v1"
 CURRENT: Final = "v2"
 # The first is how rows are stored, and changes nothing.
@@ -33,9 +44,15 @@ CHAIN: Final[dict[str, tuple[Step, ...]]] = {
     CURRENT: (
         Step(
             collection="work_orders",
+            known_by="assignee",
             fields={
                 "title": Field(name="summary"),
-                "assignee": Field(name="assignee", up=open_reference, down=close_reference),
+                "assignee": Field(
+                    name="assignee",
+                    up=open_reference,
+                    down=close_reference,
+                    shape=shape_reference,
+                ),
             },
         ),
     ),
