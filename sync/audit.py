@@ -9,15 +9,14 @@ server-side cursors, so that memory does not grow with the tenant.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from django.db import connection, transaction
+from django.db import connection
 
-from sync import storage
+from sync import storage, transactions
 from sync.findings import Finding, Kind
 from sync.registry import Collection, ranked_collections
 from sync.types import ChangeOp, RowState, Wire
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 CHUNK_ROWS: Final = 1_000  # rows in memory at once: with nested children, some megabytes
 NAMED_MAX: Final = 5  # rows that a detail names
 
-_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 # A restored database has no statistics: PostgreSQL takes its tables for small, and would compare
 # every row with every other. Whole tenants are joined here, which is what hashes are for.
 _HASH = "SET LOCAL enable_nestloop TO off"
@@ -145,7 +143,11 @@ def check(
     `on_progress` is called after every chunk. Inside a transaction of the caller's, the snapshot
     is whatever that transaction sees.
     """
-    with _snapshot():
+    is_inner = connection.in_atomic_block
+    with transactions.snapshot():
+        if not is_inner:
+            with connection.cursor() as cursor:
+                cursor.execute(_HASH)
         for (collection, row_id), (kind, detail) in _faults(tenant_id, tally, on_progress):
             yield Finding(
                 tenant_id=tenant_id,
@@ -158,17 +160,6 @@ def check(
     tally.tenants += 1
     tally.changes += changes
     tally.entries += entries
-
-
-@contextlib.contextmanager
-def _snapshot() -> Iterator[None]:
-    is_inner = connection.in_atomic_block
-    with transaction.atomic():
-        if not is_inner:  # it must be the transaction's first statement
-            with connection.cursor() as cursor:
-                cursor.execute(_SNAPSHOT)
-                cursor.execute(_HASH)
-        yield
 
 
 def _faults(

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, TypeVar
 
 from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
 
@@ -24,6 +25,7 @@ PASSING = frozenset({"40001", "40P01", "55P03"})  # serialization, deadlock, loc
 # A replica, as the primary becomes by a failover; a session, a transaction that idled too long for
 # the operator's taste. The driver takes them for errors of the program.
 AWAY = frozenset({"25006", "25P03", "25P04"})
+SNAPSHOT: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 BACKOFF_S = 0.02  # mean wait before the second try; doubles with each
 
 
@@ -56,6 +58,20 @@ def run(work: Work[T], rng: random.Random | None = None) -> T:
         if failures >= tries:
             raise Unavailable
         time.sleep(BACKOFF_S * 2**failures * jitter.random())
+
+
+@contextmanager
+def snapshot() -> Iterator[None]:
+    """Have all that is read in this block be of one moment, whoever writes meanwhile.
+
+    Inside a transaction of the caller's, it is whatever that transaction sees.
+    """
+    is_inner = connection.in_atomic_block
+    with transaction.atomic():
+        if not is_inner:  # it must be the transaction's first statement
+            with connection.cursor() as cursor:
+                cursor.execute(SNAPSHOT)
+        yield
 
 
 def _raise_unless_passing(error: Exception, *, is_inner: bool) -> None:

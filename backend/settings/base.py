@@ -36,6 +36,7 @@ INSTALLED_APPS = [
     "backend.metrics",
     "sync",
     "backend.accounts",
+    "backend.tenants",
     "backend.fieldwork",
 ]
 

@@ -1,0 +1,1 @@
+"""`tenant_export`, `tenant_import`, `tenant_suspend`, `tenant_delete`."""
