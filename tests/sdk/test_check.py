@@ -249,7 +249,7 @@ def test_digest_of_another_moment_is_no_alarm(
     assert (report.verified, report.repaired, caplog.text) == (True, 0, "")
 
 
-@pytest.mark.parametrize("code", ["cursor_expired", "epoch_changed"])
+@pytest.mark.parametrize("code", ["cursor_expired", "epoch_changed", "cursor_invalid"])
 def test_cursor_that_the_digest_refuses_means_a_fresh_pull(
     server: FakeServer, phone: Phone, ids: list[str], code: str
 ) -> None:

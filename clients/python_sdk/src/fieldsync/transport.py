@@ -41,6 +41,7 @@ H = TypeVar("H")
 OK = 200
 NOT_MODIFIED = 304
 UNAUTHORIZED = 401
+BAD_REQUEST = 400
 NOT_FOUND = 404
 NOT_ACCEPTABLE = 406
 GONE = 410
@@ -50,6 +51,7 @@ BUSY = frozenset({429, 503})
 GATEWAY = frozenset({408, 502, 504})  # written by what stands between
 UPGRADE = 426
 FORBIDDEN = 403
+CURSOR_INVALID = "cursor_invalid"
 UPGRADE_CODES = frozenset({"upgrade_required", "app_version_too_old"})
 IN_FLIGHT_WAIT_S = 1.0  # the protocol's Retry-After, should it be missing
 
@@ -365,9 +367,20 @@ def check_answer(answer: Answer) -> Answer:
     if answer.status == OK:
         return answer
     problem = _problem(answer)
-    if answer.status == GONE or (answer.status in REPORTS and problem.results is not None):
+    if find_lost_cursor(answer) or (answer.status in REPORTS and problem.results is not None):
         return answer
     raise _error(answer, problem)
+
+
+def find_lost_cursor(answer: Answer) -> str | None:
+    """The code by which the server refuses a cursor for good; None when it does not.
+
+    Another server, to which the tenant has moved, or one with other keys, knows no cursor at all.
+    """
+    if answer.status not in {GONE, BAD_REQUEST}:
+        return None
+    code = _problem(answer).code
+    return code if answer.status == GONE or code == CURSOR_INVALID else None
 
 
 def _problem(answer: Answer) -> Problem:

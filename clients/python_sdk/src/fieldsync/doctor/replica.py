@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from fieldsync.digest import Digest, Sum, Sums, parse_digest
 from fieldsync.doctor.finding import Area, Check, Finding
 from fieldsync.errors import FieldsyncError
-from fieldsync.transport import GONE, NOT_FOUND, Request
+from fieldsync.transport import NOT_FOUND, Request, find_lost_cursor
 from fieldsync.wire import Unreadable
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def check_replica(store: Store, ask: Callable[[Request], Answer]) -> Finding:
 def _ask_digest(cursor: str, ask: Callable[[Request], Answer]) -> Digest | Finding:
     try:
         answer = ask(Request(method="GET", path="sync/digest", params={"cursor": cursor}))
-        if answer.status == GONE:
+        if find_lost_cursor(answer):
             return REPLICA.warning("the server wants everything to be pulled afresh", SYNC)
         return parse_digest(answer.body)
     except (FieldsyncError, Unreadable) as error:

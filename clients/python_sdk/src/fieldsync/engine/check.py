@@ -21,8 +21,8 @@ from fieldsync.engine.report import QUIET, Meter
 from fieldsync.errors import ServerBug
 from fieldsync.listeners import Cause
 from fieldsync.machine import State
-from fieldsync.transport import GONE, Request
-from fieldsync.wire import Unreadable, parse_problem, raw_object
+from fieldsync.transport import Request, find_lost_cursor
+from fieldsync.wire import Unreadable, raw_object
 
 if TYPE_CHECKING:
     from fieldsync.engine.local import Local
@@ -141,15 +141,13 @@ class Check:
             self._note_checked()
 
     def _ask(self, cursor: str | None, run: _Run) -> Steps[Digest | str]:
-        """The server's digest, or the code of the 410 that ends this cursor."""
+        """The server's digest, or the code of the problem that ends this cursor."""
         params = self._pull.scope()
         if cursor is not None:
             params["cursor"] = cursor
 
         def parse(answer: Answer) -> Digest | str:
-            if answer.status == GONE:
-                return parse_problem(answer.body).code
-            return parse_digest(answer.body)
+            return find_lost_cursor(answer) or parse_digest(answer.body)
 
         request = Request(method="GET", path="sync/digest", params=params)
         return (yield from self._session.call(request, parse, run.budget))

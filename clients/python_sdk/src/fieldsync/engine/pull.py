@@ -24,13 +24,18 @@ from fieldsync.lines import Lines
 from fieldsync.listeners import Cause
 from fieldsync.machine import State
 from fieldsync.steps import read, read_all
-from fieldsync.transport import GONE, NOT_ACCEPTABLE, NOT_MODIFIED, Request
+from fieldsync.transport import (
+    CURSOR_INVALID,
+    NOT_ACCEPTABLE,
+    NOT_MODIFIED,
+    Request,
+    find_lost_cursor,
+)
 from fieldsync.wire import (
     Op,
     Outcome,
     PullPage,
     Unreadable,
-    parse_problem,
     parse_pull,
     raw_object,
 )
@@ -50,7 +55,8 @@ if TYPE_CHECKING:
 PAGE_ROWS_MAX = 1000  # the server's default limit; of a stream, changes between two cursors
 FAILED_STREAMS_MAX = 2  # then pages: a thousand rows get through where more do not
 NDJSON = "application/x-ndjson"
-EPOCH_CHANGED = "epoch_changed"
+# The server may not be the one, or not have the history, that has acknowledged what was sent.
+OTHER_HISTORY = frozenset({"epoch_changed", CURSOR_INVALID})
 
 
 class Came(Enum):
@@ -112,7 +118,7 @@ class Pull:
         """Forget the cursor. After a restore, what was acked but never seen is queued again."""
         with self._store.transaction():
             self._store.set_meta(cursor=None)
-            if code != EPOCH_CHANGED:
+            if code not in OTHER_HISTORY:
                 return
             for ack in reversed(self._outbox.take_acks()):
                 edit = ack.edit
@@ -145,8 +151,8 @@ class Pull:
                 raise
             run.failed_streams = FAILED_STREAMS_MAX
             return Came.MORE
-        if answer.status == GONE:
-            self.restart(parse_problem(answer.body).code)
+        if lost := find_lost_cursor(answer):
+            self.restart(lost)
             return Came.GONE
         if answer.status == NOT_MODIFIED and place.etag is not None:
             return Came.ALL

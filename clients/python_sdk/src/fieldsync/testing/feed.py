@@ -55,7 +55,7 @@ class Feed(Rows):
         self.epoch: int = 1
         self.floor: int = 0
         self.can_stream = True  # else it answers pages to those who want lines
-        self.gone_code: str | None = None  # answers the next pull with this 410
+        self.gone_code: str | None = None  # answers the next pull with this, a 410 or so
 
     def _pull(self, asked: Asked) -> httpx2.Response:
         reader, params = asked.reader(), asked.params
@@ -74,7 +74,7 @@ class Feed(Rows):
         """The 410 of a cursor that cannot go on."""
         if self.gone_code is not None:
             code, self.gone_code = self.gone_code, None
-            return problem(410, code)
+            return problem(400 if code == "cursor_invalid" else 410, code)
         if "cursor" not in params:
             return None
         epoch, after, _ = self._read(params["cursor"])
