@@ -3,7 +3,7 @@
     Finding(tenant, collection, row, kind, detail)      kind -> meaning and remedy: EXPLANATIONS
 
 None of it comes about by the engine's own writes. It is what SQL written by hand, a restored
-table, or a bug leaves behind. `docs/operations.md` has the same table. Pure.
+table, or a bug leaves behind. `docs/operate.md` has the same table. Pure.
 """
 
 from __future__ import annotations
@@ -153,6 +153,6 @@ EXPLANATIONS: Final[dict[Kind, Explanation]] = {
 
 
 def render_table() -> str:
-    """Return the table of `docs/operations.md`."""
+    """Return the table of `docs/operate.md`."""
     lines = [f"| `{k}` | {each.meaning} | {each.remedy} |" for k, each in EXPLANATIONS.items()]
     return "\n".join(["| what | meaning | remedy |", "|---|---|---|", *lines])

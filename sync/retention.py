@@ -1,10 +1,11 @@
 """Retention: what the engine keeps for a time only, and how it is deleted beside traffic.
 
     PRUNABLES   name -> days it is kept, how to find what is older, in portions
+    register    adds one of the project's own
     Portion     how many rows, how to delete some of them; tombstones have one for each tenant
 
 Each chunk is a transaction of its own, short and safe to repeat: a prune that is killed has done
-part of its work, and two at once share it. What is to be pruned besides is one more line.
+part of its work, and two at once share it.
 """
 
 from __future__ import annotations
@@ -66,6 +67,11 @@ PRUNABLES: Final[dict[str, Prunable]] = {
     "tombstones": Prunable(days=lambda: sync_settings().tombstone_days, find=_find_tombstones),
     "quarantine": Prunable(days=lambda: sync_settings().quarantine_days, find=_find_settled),
 }
+
+
+def register(name: str, prunable: Prunable) -> None:
+    """Have `manage.py sync_prune` delete something of the project's as well."""
+    PRUNABLES[name] = prunable
 
 
 def cutoff(name: str, now: datetime.datetime, days: int | None = None) -> datetime.datetime:

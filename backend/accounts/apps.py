@@ -13,5 +13,7 @@ class AccountsConfig(AppConfig):
     verbose_name = "Accounts"
 
     def ready(self) -> None:
-        """Tell the API description how devices authenticate."""
-        from backend.accounts import openapi  # noqa: F401
+        """Tell the API description how devices authenticate, and what is kept for a time only."""
+        from backend.accounts import openapi, retention  # noqa: F401
+
+        retention.register_all()

@@ -37,6 +37,7 @@ INSTALLED_APPS = [
     "sync",
     "backend.accounts",
     "backend.tenants",
+    "backend.jobs",
     "backend.fieldwork",
 ]
 

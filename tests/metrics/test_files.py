@@ -15,7 +15,7 @@ from backend.metrics import database, instruments
 
 ROOT = Path(__file__).parents[2]
 DASHBOARD = ROOT / "deploy/grafana/fieldsync.json"
-OPERATIONS = ROOT / "docs/operations.md"
+OPERATIONS = ROOT / "docs/operate.md"
 ALERTS = ROOT / "deploy/prometheus/alerts.yml"
 NAME = re.compile(r"\bfieldsync_\w+")
 LABELS = re.compile(r"(?:by|without) \(([\w, ]+)\)|\{\{ ?(?:\$labels\.)?(\w+) ?\}\}")

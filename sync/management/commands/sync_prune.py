@@ -20,7 +20,8 @@ class Command(BaseCommand):
 
     help = (
         "Delete what is older than the settings say: stored answers of pushes, tombstones of the "
-        "feed, settled parked mutations. May run beside traffic, and twice at once; run it daily."
+        "feed, settled parked mutations, and what the project keeps for a time only. "
+        "May run beside traffic, and twice at once; run it daily."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -1,21 +1,26 @@
-"""`docs/operations.md` against the commands that it describes."""
+"""`docs/operate.md` against the commands that it describes."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import get_commands, load_command_class
+from rest_framework_simplejwt.settings import api_settings
 
 from sync.conf import sync_settings
 from sync.findings import EXPLANATIONS, Kind, render_table
 from sync.retention import CHUNK_ROWS, PRUNABLES
 
-DOCS = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+OURS = ("sync", "backend.tenants", "backend.jobs")
+DOCS = (Path(__file__).parents[2] / "docs" / "operate.md").read_text()
 SECTIONS = dict(re.findall(r"^## [^\n]*`manage\.py (\w+)`\n(.*?)(?=^## |\Z)", DOCS, re.M | re.S))
-COMMANDS = sorted(name for name, app in get_commands().items() if app == "sync")
+APPS = {name: app for name, app in get_commands().items() if app.startswith(OURS)}
+COMMANDS = sorted(APPS)
+LOGIN = api_settings.REFRESH_TOKEN_LIFETIME
 OF_DJANGO = {
     "help", "version", "verbosity", "settings", "pythonpath", "traceback", "no_color",
     "force_color", "skip_checks",
@@ -23,11 +28,11 @@ OF_DJANGO = {
 
 
 def options_of(name: str) -> dict[str, Any]:
-    parser = load_command_class("sync", name).create_parser("manage.py", name)
+    parser = load_command_class(APPS[name], name).create_parser("manage.py", name)
     return {
         action.option_strings[0]: action.default
         for action in parser._actions
-        if action.dest not in OF_DJANGO
+        if action.dest not in OF_DJANGO and action.option_strings
     }
 
 
@@ -55,7 +60,9 @@ def test_table_of_findings_is_that_of_the_code() -> None:
 
 def test_retention_is_said_rightly() -> None:
     assert f"({CHUNK_ROWS:,})" in SECTIONS["sync_prune"]
-    rows = re.findall(r"^\| `(\w+)` \| `(\w+_DAYS)` \|", SECTIONS["sync_prune"], re.M)
-    assert [name for name, _ in rows] == list(PRUNABLES)
-    for name, setting in rows:
-        assert PRUNABLES[name].days() == getattr(sync_settings(), setting.lower())
+    rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", SECTIONS["sync_prune"], re.M))
+    assert list(rows) == list(PRUNABLES)
+    days = {f"`{name.upper()}`": value for name, value in asdict(sync_settings()).items()}
+    days |= {"`REFRESH_TOKEN_DAYS`": LOGIN.days, "a year": 365, "a day": 1}
+    for name, kept in rows.items():
+        assert PRUNABLES[name].days() == days[kept]

@@ -1,0 +1,1 @@
+"""What runs once a day, in the place of a cron: `manage.py run_jobs`."""
