@@ -27,6 +27,7 @@ from sync.read_replica import Fetch, Source
 from sync.registry import ranked_collections
 from sync.row_security import for_actor
 from sync.scope_set import ScopeSet
+from sync.signals import tell_pull_answered
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -122,6 +123,8 @@ def pull(
         rows_left -= lines.scanned
         told += lines.told
         parts += [lines.json] if lines.json else []
+    if reading.is_done(place):
+        tell_pull_answered(actor, stream.head)
     return Page(
         changes=border.encode().join(parts),
         told=told,

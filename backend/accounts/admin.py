@@ -58,13 +58,13 @@ class DeviceAdmin(ListAdmin):
 
     list_display = (
         *("install_id", "user", "tenant", "platform", "app_version"),
-        *("last_seen_at", "revoked_at", "must_wipe"),
+        *("last_seen_at", "outbox_rows", "read_seq", "revoked_at", "must_wipe"),
     )
     list_filter = ("tenant", "platform", "must_wipe", ("revoked_at", admin.EmptyFieldListFilter))
     list_select_related = ("user", "tenant")
     search_fields = ("install_id", "user__username")
     autocomplete_fields = ("user", "tenant")
-    readonly_fields = ("created_at", "last_seen_at", "clock_skew_ms")
+    readonly_fields = ("created_at", "last_seen_at", "clock_skew_ms", "outbox_rows", "read_seq")
 
     def has_add_permission(self, request: object) -> bool:  # noqa: ARG002  # Django calls it so
         """Devices register themselves by logging in."""

@@ -13,7 +13,9 @@ class AccountsConfig(AppConfig):
     verbose_name = "Accounts"
 
     def ready(self) -> None:
-        """Tell the API description how devices authenticate, and what is kept for a time only."""
-        from backend.accounts import openapi, retention  # noqa: F401
+        """Describe how devices authenticate; prune what is old; listen to the engine."""
+        from backend.accounts import openapi, readings, retention  # noqa: F401
+        from sync.signals import pull_answered
 
         retention.register_all()
+        pull_answered.connect(readings.note_read, dispatch_uid="readings")

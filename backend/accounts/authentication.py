@@ -19,7 +19,7 @@ from backend.accounts.selectors import (
     seen_at,
     session_sql,
 )
-from backend.accounts.services import is_seen_due, note_app, note_seen
+from backend.accounts.services import Heard, is_seen_due, note_app, note_seen
 from backend.accounts.tokens import Claims, is_good, read_access
 from backend.grounds import Grounds, Row
 from sync.clock import utc_now
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from backend.accounts.models import User
 
 CLIENT_TIME_HEADER = "X-Client-Time"
+OUTBOX_ROWS_HEADER = "X-Outbox-Rows"
 APP_VERSION_HEADER = "X-App-Version"
 
 
@@ -58,9 +59,12 @@ class DeviceJWTAuthentication(JWTAuthentication):
             login_id=claims.login_id,
         )
         bind(session.tenant_id)
-        client_time = request.headers.get(CLIENT_TIME_HEADER, "")
+        heard = Heard(
+            client_time=request.headers.get(CLIENT_TIME_HEADER, ""),
+            outbox_rows=request.headers.get(OUTBOX_ROWS_HEADER, ""),
+        )
         note_app(session.device, request.headers.get(APP_VERSION_HEADER, ""))
-        note_seen(session.device, client_time=client_time, now=now)
+        note_seen(session.device, heard, now=now)
         request._request.grounds = _grounds(raw_token, claims, session.found)  # type: ignore[attr-defined]  # read by the server
         return session.user, session
 

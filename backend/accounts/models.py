@@ -138,8 +138,9 @@ class Device(models.Model):
     It has one login at a time: its access tokens name `login_id`, and its refresh tokens are a
     chain, of which only the newest one's hash is known here (see `refresh_tokens`).
 
-    `clock_skew_ms` is the device's clock less the server's, as last heard: kept for people to
-    read, and never used in any decision.
+    `clock_skew_ms` is the device's clock less the server's, `outbox_rows` what waits on it to be
+    sent, both as last heard; `read_seq` is how far it was told the feed. They are kept for people
+    to read, and never used in any decision.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -152,6 +153,8 @@ class Device(models.Model):
     created_at = models.DateTimeField()
     last_seen_at = models.DateTimeField()
     clock_skew_ms = models.BigIntegerField(null=True, blank=True)
+    read_seq = models.BigIntegerField("read up to", null=True, editable=False)
+    outbox_rows = models.BigIntegerField("unsent rows", default=0, db_default=0, editable=False)
     revoked_at = models.DateTimeField(null=True, blank=True)
     must_wipe = models.BooleanField(
         "wipe", default=False, help_text="Tell the revoked app to delete what it holds."

@@ -1,4 +1,4 @@
-"""What accounts keep for a time only; `manage.py sync_prune` deletes it with what the engine keeps.
+"""What accounts keep for a time only, for `manage.py sync_prune` to delete.
 
     logins     what is left of logins that were not used for REFRESH_TOKEN_DAYS: keys, hashes
     api_keys   keys that were revoked, or are over, for a year

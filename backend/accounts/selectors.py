@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 _LEFT_OUT = (
     *("password", "last_login", "first_name", "last_name", "email", "date_joined"),
     *("refresh_key", "refresh_number", "refresh_hash", "refreshed_at"),
+    "read_seq",
 )
+_HEARD = ("last_seen_at", "clock_skew_ms", "outbox_rows")
 _OF_SESSION: tuple[type[Model], ...] = (Membership, User, Tenant, Device)
 
 
@@ -118,7 +120,7 @@ def session_sql() -> str:
 
 
 def is_same(found: Row, later: Row) -> bool:
-    """Whether two rows say the same; when the device was heard from may differ."""
+    """Whether two rows say the same; what was heard of the device may differ."""
     heard = _heard_places()
     pairs = enumerate(zip(found, later, strict=True))
     return all(one == other or place in heard for place, (one, other) in pairs)
@@ -131,11 +133,10 @@ def seen_at(row: Row) -> dt.datetime | None:
 
 
 @functools.cache
-def _heard_places() -> tuple[int, int]:
-    """Return where the time and the clock's skew stand that a request itself may write."""
+def _heard_places() -> tuple[int, ...]:
+    """Return where what a request itself may write stands; first when the device was heard."""
     _, names, place = _places()[_OF_SESSION.index(Device)]
-    seen, skew = (place.start + names.index(name) for name in ("last_seen_at", "clock_skew_ms"))
-    return seen, skew
+    return tuple(place.start + names.index(name) for name in _HEARD)
 
 
 def _take_stream(epoch: UUID | None, head: int, floor: int) -> StreamState | None:

@@ -22,6 +22,7 @@ from sync.row_security import for_tenant
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
+COUNT_DIGITS_MAX = 9
 SEEN_EVERY = dt.timedelta(minutes=5)  # says well enough who is out there; rarely a write
 
 
@@ -32,6 +33,14 @@ class Install:
     install_id: str
     platform: str
     app_version: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """What a device says of itself with a request, in its own words; empty where it does not."""
+
+    client_time: str = ""
+    outbox_rows: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,16 +90,31 @@ def note_app(device: Device, version: str) -> None:
     device.save(update_fields=["app_version"])
 
 
-def note_seen(device: Device, *, client_time: str, now: dt.datetime) -> None:
-    """Record that `device` was heard from, and its clock's skew: one UPDATE in `SEEN_EVERY`."""
+def note_seen(device: Device, heard: Heard, *, now: dt.datetime) -> None:
+    """Record that `device` was heard from, and what it said: one UPDATE in `SEEN_EVERY`.
+
+    One more when its outbox, which had something in it, is empty: nobody is to look for it.
+    """
+    outbox_rows = read_count(heard.outbox_rows)
+    devices = Device.objects.filter(pk=device.pk)
     if not is_seen_due(device.last_seen_at, now):
+        if device.outbox_rows and outbox_rows == 0:
+            devices.update(outbox_rows=0)
         return
     changes: dict[str, object] = {"last_seen_at": now}
-    skew_ms = read_skew_ms(client_time, now)
+    skew_ms = read_skew_ms(heard.client_time, now)
     if skew_ms is not None:
         changes["clock_skew_ms"] = skew_ms
+    if outbox_rows is not None:
+        changes["outbox_rows"] = outbox_rows
     # Of requests that arrive together one writes; the others find that it is done.
-    Device.objects.filter(pk=device.pk, last_seen_at__lte=now - SEEN_EVERY).update(**changes)
+    devices.filter(last_seen_at__lte=now - SEEN_EVERY).update(**changes)
+
+
+def read_count(text: str) -> int | None:
+    """Return the number that a device said; None for none, and for what cannot be one."""
+    is_number = text.isascii() and text.isdigit() and len(text) <= COUNT_DIGITS_MAX
+    return int(text) if is_number else None
 
 
 def read_skew_ms(client_time: str, now: dt.datetime) -> int | None:

@@ -102,6 +102,8 @@ def resolve_device(device_id: UUID) -> KnownDevice | None:
             "tenant": device.tenant.slug,
             "app": f"{device.platform} {device.app_version}",
             "last seen": render_time(device.last_seen_at),
+            "read up to": "nothing yet" if device.read_seq is None else f"{device.read_seq:,}",
+            "unsent rows": f"{device.outbox_rows:,}",
         },
         refused=_refusal(device),
         advise=partial(_advise, device.user.get_username(), territories),

@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from sync.clock import utc_now
+
 log = logging.getLogger(__name__)
 
 MANAGE: Final = Path(__file__).parents[2] / "manage.py"
@@ -43,7 +45,7 @@ class Scheduler:
 
     def run_for_ever(self) -> None:
         """Wait and run, in turns."""
-        while not self._stopped.wait(wait_s(dt.datetime.now(dt.UTC), self._at)):
+        while not self._stopped.wait(wait_s(utc_now(), self._at)):
             self.run_once()
 
     def run_once(self) -> int:

@@ -51,6 +51,11 @@ QUEUE: Final = Gauge(
 THREADS: Final = Gauge(
     "fieldsync_threads_busy", "Threads that carry a request out.", multiprocess_mode="livesum"
 )
+THREADS_MAX: Final = Gauge(
+    "fieldsync_threads",
+    "Threads that carry requests out, each with a database connection of its own.",
+    multiprocess_mode="livesum",
+)
 
 
 def count_push(*, answer: Answer, **_: Any) -> None:

@@ -20,7 +20,14 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from backend.metrics.instruments import QUEUE, REFUSED, REPEATED, STREAMS, THREADS
+from backend.metrics.instruments import (
+    QUEUE,
+    REFUSED,
+    REPEATED,
+    STREAMS,
+    THREADS,
+    THREADS_MAX,
+)
 from backend.request_id import HEADER
 from backend.serving import problems
 from backend.serving.alive import find_alive
@@ -56,6 +63,7 @@ class Bridge:
         self.reader = reader
         self.repeats = repeats
         self.inside_max = pool.threads_max + queue_max
+        THREADS_MAX.set(pool.threads_max)
         self._inside = 0  # requests that a thread has, or that wait for one
 
     @contextmanager

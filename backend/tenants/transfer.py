@@ -62,7 +62,7 @@ class CannotImport(Exception):
 def write_archive(
     tenant: Tenant, file: IO[bytes], on_progress: Callable[[int], None] = lambda _: None
 ) -> Manifest:
-    """Write all that is a tenant's, as it is at one moment; return what the archive says of itself.
+    """Write all that is a tenant's, as it is at one moment; return the archive's manifest.
 
     Memory does not grow with the tenant. `on_progress` is told how many rows are written.
     """
@@ -194,4 +194,3 @@ def _refuse_namesakes(cursor: Any, people: str) -> None:
     if names:
         message = f"other people have these user names here: {', '.join(names)}. Rename them."
         raise CannotImport(message)
-

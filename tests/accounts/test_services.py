@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backend.accounts.models import Device
-from backend.accounts.services import SEEN_EVERY, note_seen, read_skew_ms
+from backend.accounts.services import SEEN_EVERY, Heard, note_seen, read_count, read_skew_ms
 
 if TYPE_CHECKING:
     from tests.accounts.conftest import Login
@@ -41,8 +41,10 @@ def test_twins_note_a_device_once(login: Login) -> None:
     first, second = Device.objects.get(), Device.objects.get()
     later = NOW + SEEN_EVERY
 
-    note_seen(first, client_time="", now=later)
-    note_seen(second, client_time="2030-01-01T00:00:00Z", now=later + dt.timedelta(seconds=1))
+    note_seen(first, Heard(), now=later)
+    note_seen(
+        second, Heard(client_time="2030-01-01T00:00:00Z"), now=later + dt.timedelta(seconds=1)
+    )
 
     device = Device.objects.get()
     assert (device.last_seen_at, device.clock_skew_ms) == (later, None)
@@ -52,6 +54,31 @@ def test_request_without_clock_keeps_the_last_skew(login: Login) -> None:
     """Not to send the header is no statement about the clock."""
     Device.objects.update(last_seen_at=NOW, clock_skew_ms=42)
 
-    note_seen(Device.objects.get(), client_time="", now=NOW + SEEN_EVERY)
+    note_seen(Device.objects.get(), Heard(), now=NOW + SEEN_EVERY)
 
     assert Device.objects.get().clock_skew_ms == 42
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("0", 0), ("17", 17), ("999999999", 999_999_999), ("1000000000", None), ("-1", None),
+     ("1.5", None), ("٣", None), ("", None)],
+)  # fmt: skip
+def test_unsent_rows_are_a_number_or_nothing(text: str, count: int | None) -> None:
+    assert read_count(text) == count
+
+
+def test_unsent_work_is_noted_and_forgotten_when_it_is_sent(login: Login) -> None:
+    """A phone that goes silent between the two is one to look for; one after both is not."""
+    Device.objects.update(last_seen_at=NOW)
+    note_seen(Device.objects.get(), Heard(outbox_rows="17"), now=NOW + SEEN_EVERY)
+    assert Device.objects.get().outbox_rows == 17
+
+    note_seen(Device.objects.get(), Heard(outbox_rows="3"), now=NOW + SEEN_EVERY)
+    assert Device.objects.get().outbox_rows == 17, "one write is enough"
+
+    note_seen(Device.objects.get(), Heard(), now=NOW + SEEN_EVERY)
+    assert Device.objects.get().outbox_rows == 17, "an app that does not say so says nothing"
+
+    note_seen(Device.objects.get(), Heard(outbox_rows="0"), now=NOW + SEEN_EVERY)
+    assert Device.objects.get().outbox_rows == 0

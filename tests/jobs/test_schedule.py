@@ -63,7 +63,7 @@ def test_failed_job_is_told_and_stops_no_other(caplog: pytest.LogCaptureFixture)
 
 def test_scheduler_ends_when_told_to() -> None:
     """A container that is stopped does not wait for three o'clock."""
-    with subprocess.Popen(
+    with subprocess.Popen(  # noqa: S603  # our own
         [sys.executable, "-u", "-c", _TOLD, str(ROOT / "manage.py")],
         cwd=ROOT, env={**os.environ, "DATABASE_URL": "postgresql://nowhere/none"},
         stdout=subprocess.PIPE, text=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import re
 import signal
@@ -18,10 +19,15 @@ import pytest
 from django.db import DatabaseError, connection
 from django.test import Client
 
+from backend.accounts import readings
+from backend.accounts.models import Device
+from backend.accounts.services import SEEN_EVERY
 from backend.devstack.server import Server, start_server
 from backend.metrics import database, processes
 from backend.throttling.rates import parse_rates
 from backend.throttling.throttle import forget_meter
+from sync.clock import utc_now
+from sync.models import Receipt
 from tests.desk import turn_on
 from tests.phones import Phone, World, create, make_world, new_id, update
 
@@ -124,6 +130,38 @@ def test_feeds_are_told_by_tenant(wales: World, northwind: World) -> None:
     assert found["fieldsync_oldest_transaction_seconds", ""] >= 0
 
 
+def test_phones_that_are_behind_or_silent_with_work_show(wales: World) -> None:
+    """What an operator wants to see at a glance: does work get through, both ways?"""
+    readings.forget()
+    ann, bob = wales.hire(), wales.hire()
+    for phone in (ann, bob):
+        phone.send("GET", "/api/v1/sync/pull", **{"X-Outbox-Rows": "3"})
+    for _ in range(4):
+        ann.push(create("work_orders", **wales.order()))
+    readings.forget()
+    ann.pull()
+
+    assert figures()["fieldsync_pull_lag_changes", 'tenant="wales"'] == 4  # Bob's
+    Device.objects.update(last_seen_at=utc_now() - 2 * SEEN_EVERY)
+    ann.send("GET", "/api/v1/sync/limits", **{"X-Outbox-Rows": "0"})
+    bob.send("GET", "/api/v1/sync/limits", **{"X-Outbox-Rows": "17"})
+    Device.objects.update(last_seen_at=utc_now() - dt.timedelta(days=2))
+    found = figures()
+    assert found["fieldsync_devices_silent", 'tenant="wales"'] == 2
+    assert found["fieldsync_devices_silent_with_work", 'tenant="wales"'] == 1
+    assert found["fieldsync_pull_lag_changes", 'tenant="wales"'] == 0, "who is away reads nothing"
+
+
+def test_what_should_have_been_pruned_shows(wales: World, settings: Any) -> None:
+    wales.hire().push(create("work_orders", **wales.order()))
+    assert figures()["fieldsync_receipts_overdue_seconds", ""] == 0
+
+    Receipt.objects.update(created_at=utc_now() - dt.timedelta(days=93))
+
+    overdue_s = figures()["fieldsync_receipts_overdue_seconds", ""]
+    assert overdue_s == pytest.approx(3 * 86_400, abs=600)
+
+
 def test_database_that_is_away_takes_its_own_figures_along_only(
     db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,10 +179,10 @@ def test_database_that_is_away_takes_its_own_figures_along_only(
 def test_cost_of_a_scrape_does_not_grow_with_tenants(
     wales: World, django_assert_num_queries: Any
 ) -> None:
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(4):
         figures()
     make_world("northwind")
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(4):
         figures()
 
 

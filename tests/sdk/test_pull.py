@@ -120,7 +120,9 @@ def test_page_and_cursor_are_one_step(server: Any, phone: Any, new_phone: Any) -
     assert fresh.view("work_orders") == server.live("work_orders")
 
 
-@pytest.mark.parametrize("code", ["cursor_expired", "cursor_invalid", "scopes_changed", "some_new_code"])
+@pytest.mark.parametrize(
+    "code", ["cursor_expired", "cursor_invalid", "scopes_changed", "some_new_code"]
+)
 def test_lost_cursor_means_a_fresh_pull_and_a_sweep(
     server: Any, phone: Any, row_id: str, code: str
 ) -> None:

@@ -252,5 +252,7 @@ def test_resolver_says_what_the_device_pulls_with(cast: Cast) -> None:
 
     assert device is not None
     assert device.actor.device_id == cast.tom.device_id
-    assert device.facts.keys() == {"user", "role", "tenant", "app", "last seen"}
+    assert device.facts.keys() == {
+        "user", "role", "tenant", "app", "last seen", "read up to", "unsent rows",
+    }  # fmt: skip
     assert resolve_device(cast.tom.user_id) is None

@@ -26,8 +26,9 @@ class Command(BaseCommand):
     """Export a tenant."""
 
     help = (
-        "Write one tenant with its people, devices, rows and feed to an archive, for tenant_import "
-        "elsewhere. Reads one snapshot; to move a tenant, suspend it first (tenant_suspend)."
+        "Write one tenant with its people, devices, rows and feed to an archive, for "
+        "tenant_import elsewhere. Reads one snapshot; to move a tenant, suspend it first "
+        "(tenant_suspend)."
     )
     requires_migrations_checks = True
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, TypeVar
 
+from msgspec.structs import replace
+
 from fieldsync.errors import (
     AuthRequired,
     FieldsyncError,
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from fieldsync.steps import Steps
 
 T = TypeVar("T")
+OUTBOX_ROWS = "X-Outbox-Rows"
 
 
 class Session:
@@ -167,10 +170,16 @@ class Session:
         """The answer to one try, which has a meaning: see `check_answer` for what it raises."""
         carry = open_stream if as_stream else send
         access = self.access()
+        request = replace(request, headers={**request.headers, OUTBOX_ROWS: self._unsent()})
         answer = yield from carry(request, access)
         if answer.status == UNAUTHORIZED and answer.is_json:
             answer = yield from carry(request, (yield from self._refresh(access)))
         return check_answer(answer)
+
+    def _unsent(self) -> str:
+        """How much waits, for those who watch the server: is work stuck on a phone?"""
+        outbox = self._local.outbox
+        return str(outbox.count_pending() + outbox.count_sent())
 
     def _refresh(self, stale: str) -> Steps[str]:
         """A new access token, stored before its first use."""
