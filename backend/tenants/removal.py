@@ -39,6 +39,9 @@ AND NOT EXISTS (SELECT FROM "{name}" c WHERE c.tenant_id = t.tenant_id AND c.{pa
 class NotSuspended(Exception):
     """The tenant is open: its phones would go on to send."""
 
+    def __init__(self) -> None:
+        super().__init__("it is open")
+
 
 class NotGone(Exception):
     """Rows of the tenant are still there."""

@@ -24,8 +24,8 @@ from fieldsync.errors import AuthRequired, FieldsyncError
 from fieldsync.merge import choose_batch, coalesce
 from fieldsync.outbox import Outbox
 from fieldsync.store import Store
-from fieldsync.transport import check_answer
 from fieldsync.trees import refresh
+from fieldsync.verdict import check_answer
 from fieldsync.wire import Op, PullPage
 
 Patch = pytest.MonkeyPatch

@@ -64,7 +64,7 @@ class Command(BaseCommand):
                 tenant, lambda name, rows: self.stderr.write(f"{name}: {rows:,} …")
             )
         except (NotSuspended, NotGone) as error:
-            message = f"{tenant.slug}: {error or 'it was resumed meanwhile'}. Run this again."
+            message = f"{tenant.slug}: {error}. Run this again."
             raise CommandError(message) from error
 
     def _ask(self, tenant: Tenant) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from fieldsync.doctor.finding import Area, Check, Finding
 from fieldsync.doctor.link import LIMITS
 from fieldsync.errors import AuthRequired, FieldsyncError, TransportFailure, UpgradeRequired
-from fieldsync.transport import NOT_FOUND
+from fieldsync.verdict import NOT_FOUND
 
 if TYPE_CHECKING:
     from collections.abc import Callable

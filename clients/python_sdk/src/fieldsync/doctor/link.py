@@ -26,7 +26,8 @@ from fieldsync.errors import (
     TransportFailure,
     UpgradeRequired,
 )
-from fieldsync.transport import Answer, Request, Transport, Wording, check_answer
+from fieldsync.transport import Answer, Request, Transport, Wording
+from fieldsync.verdict import check_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

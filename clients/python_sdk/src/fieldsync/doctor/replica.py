@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from fieldsync.digest import Digest, Sum, Sums, parse_digest
 from fieldsync.doctor.finding import Area, Check, Finding
 from fieldsync.errors import FieldsyncError
-from fieldsync.transport import NOT_FOUND, Request, find_lost_cursor
+from fieldsync.transport import Request
+from fieldsync.verdict import NOT_FOUND, find_lost_cursor
 from fieldsync.wire import Unreadable
 
 if TYPE_CHECKING:

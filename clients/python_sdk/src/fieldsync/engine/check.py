@@ -21,7 +21,8 @@ from fieldsync.engine.report import QUIET, Meter
 from fieldsync.errors import ServerBug
 from fieldsync.listeners import Cause
 from fieldsync.machine import State
-from fieldsync.transport import Request, find_lost_cursor
+from fieldsync.transport import Request
+from fieldsync.verdict import find_lost_cursor
 from fieldsync.wire import Unreadable, raw_object
 
 if TYPE_CHECKING:

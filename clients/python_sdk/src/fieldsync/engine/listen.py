@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from fieldsync.errors import AuthRequired, FieldsyncError, TransportFailure
 from fieldsync.machine import Event
 from fieldsync.steps import Open, Wait, read
-from fieldsync.transport import NOT_FOUND, Request, check_answer
+from fieldsync.transport import Request
+from fieldsync.verdict import NOT_FOUND, check_answer
 
 if TYPE_CHECKING:
     from fieldsync.bell import Bell

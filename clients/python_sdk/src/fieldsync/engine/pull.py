@@ -24,13 +24,8 @@ from fieldsync.lines import Lines
 from fieldsync.listeners import Cause
 from fieldsync.machine import State
 from fieldsync.steps import read, read_all
-from fieldsync.transport import (
-    CURSOR_INVALID,
-    NOT_ACCEPTABLE,
-    NOT_MODIFIED,
-    Request,
-    find_lost_cursor,
-)
+from fieldsync.transport import Request
+from fieldsync.verdict import CURSOR_INVALID, NOT_ACCEPTABLE, NOT_MODIFIED, find_lost_cursor
 from fieldsync.wire import (
     Op,
     Outcome,

@@ -35,7 +35,8 @@ from fieldsync.merge import (
 from fieldsync.outbox import Ack
 from fieldsync.pace import Pace, bound_pace, next_pace
 from fieldsync.store import ServerRow
-from fieldsync.transport import GONE, TOO_LARGE, Request
+from fieldsync.transport import Request
+from fieldsync.verdict import GONE, TOO_LARGE
 from fieldsync.wire import (
     APPLIED,
     Limits,

@@ -24,7 +24,8 @@ from fieldsync.errors import (
 )
 from fieldsync.machine import Event
 from fieldsync.steps import Wait, open_stream, send
-from fieldsync.transport import UNAUTHORIZED, Answer, Request, check_answer
+from fieldsync.transport import Answer, Request
+from fieldsync.verdict import UNAUTHORIZED, check_answer
 from fieldsync.wire import (
     Login,
     TokenPair,
