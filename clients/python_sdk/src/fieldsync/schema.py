@@ -1,6 +1,6 @@
 """Schema: the tables of a device's file, as steps from one version to the next.
 
-    0 (a new file) -> 1 -> 2          `PRAGMA user_version` says how far a file has come
+    0 (a new file) -> 1 -> 2 -> 3     `PRAGMA user_version` says how far a file has come
 
 Files of every version are in the field: a step that was released is never changed, and what is new
 is another step. Each is one transaction, so that a file is always of one version.
@@ -96,11 +96,28 @@ INSERT INTO sqlite_stat1 VALUES ('replica', 'replica', '1000000 100000 1');
 ANALYZE sqlite_master;
 """  # what SQLite is told of the replica: a collection is large, so that it uses an app's indexes
 
+ECHOED = """
+CREATE TABLE echoed (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  collection TEXT NOT NULL,
+  row_id TEXT NOT NULL,
+  op TEXT NOT NULL,
+  data TEXT NOT NULL,
+  base_version INTEGER,
+  groups TEXT NOT NULL,
+  version INTEGER NOT NULL,               -- lost if a restored server has the row at an older one
+  at TEXT NOT NULL                        -- when a pull showed it
+);
+CREATE INDEX echoed_row ON echoed (collection, row_id);
+CREATE INDEX echoed_at ON echoed (at);
+"""
+
 STEPS = (
     Step(FIRST),
     Step(
         LOCAL_TREE,
         stale="SELECT collection, row_id FROM outbox UNION SELECT collection, row_id FROM acked",
     ),
+    Step(ECHOED),
 )
 VERSION = len(STEPS)

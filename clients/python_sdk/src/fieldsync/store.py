@@ -315,7 +315,7 @@ class Store:
             "SELECT collection, row_id FROM replica UNION SELECT collection, row_id FROM local"
         ):
             self.touch(*name)
-        for table in ("outbox", "batch", "acked", "replica", "issue"):
+        for table in ("outbox", "batch", "acked", "echoed", "replica", "issue"):
             self.writer.execute(f"DELETE FROM {table}")  # noqa: S608  # names from above
         self.set_meta(cursor=None, is_fresh=None, checked_at=None)
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
+from fieldsync.echoes import Echoes
 from fieldsync.engine.report import QUIET, Meter
 from fieldsync.errors import ServerBug, TransportFailure
 from fieldsync.lines import Lines
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from fieldsync.engine.report import SyncReport
     from fieldsync.engine.session import Session
     from fieldsync.engine.settings import Settings
+    from fieldsync.outbox import Ack
     from fieldsync.retry import RetryBudget
     from fieldsync.steps import Steps
     from fieldsync.transport import Answer, AsyncStream, Stream
@@ -70,6 +72,8 @@ class _Run(msgspec.Struct):
     meter: Meter
     done: int = 0  # changes applied
     has_more: bool = False  # a page said so: a stream is worth it
+    is_afresh: bool = False  # it has begun anew
+    put_back: bool = False  # what the server had lost: it is to be pushed
     failed_streams: int = 0  # in a row, that brought nothing
 
     @property
@@ -93,33 +97,49 @@ class Pull:
         self._local = local
         self._store = local.store
         self._outbox = local.outbox
+        self._echoes = Echoes(local.store.writer)
+        self._now = settings.now
         self._session = session
         self._collections = ",".join(settings.collections)
 
     def run(self, budget: RetryBudget, report: SyncReport, *, meter: Meter = QUIET) -> Steps[bool]:
-        """Pull until nothing is left. False when the cursor is gone: push, then run again."""
+        """Pull until nothing is left. False when there is to be pushed, then pulled again.
+
+        So it is when the cursor is gone, and behind the fresh pull from a server with another
+        history: that comes first, since it says what has to be sent once more.
+        """
         run = _Run(budget, report, meter)
         meter.note(State.PULLING, 0)
         while True:  # each answer moves the cursor, or takes of the budget
             came = yield from self._session.retrying(lambda: self._ask(run), budget)
+            if came is Came.GONE and not run.is_afresh and self._store.get_meta("is_restored"):
+                run.is_afresh = True
+                continue
             if came is not Came.MORE:
-                return came is Came.ALL
+                return came is Came.ALL and not run.put_back
 
     def scope(self) -> dict[str, str | int]:
         """The parameter that says which collections are synced, unless all are."""
         return {"collections": self._collections} if self._collections else {}
 
     def restart(self, code: str) -> None:
-        """Forget the cursor. After a restore, what was acked but never seen is queued again."""
+        """Forget the cursor. After a restore, what was acked but never seen is queued again.
+
+        What was seen is, too, if the fresh pull does not show it.
+        """
         with self._store.transaction():
             self._store.set_meta(cursor=None)
-            if code not in OTHER_HISTORY:
-                return
-            for ack in reversed(self._outbox.take_acks()):
-                edit = ack.edit
-                if edit.op is Op.CREATE:
-                    edit = replace(edit, base_version=ack.version)
-                self._local.enqueue_first(ack.collection, ack.row_id, edit, base=None)
+            if code in OTHER_HISTORY:
+                self._store.set_meta(is_restored="yes")
+                self._put_back(self._outbox.take_acks())
+
+    def _put_back(self, acks: list[Ack]) -> None:
+        """Queue what was applied once more, oldest first, before what waits."""
+        for ack in reversed(acks):
+            edit = ack.edit
+            if edit.op is Op.CREATE:
+                edit = replace(edit, base_version=ack.version)
+            self._local.enqueue_first(ack.collection, ack.row_id, edit, base=None)
 
     # asking
 
@@ -229,7 +249,7 @@ class Pull:
                 self._apply_changes(page.changes, generation, run.report)
             store.set_meta(cursor=page.cursor, etag=etag)
             if not page.has_more:
-                self._finish(generation, run.report)
+                self._finish(generation, run)
         run.done += len(page.changes)
         run.report.pulled += len(page.changes)
         run.meter.note(State.PULLING, run.done)
@@ -254,14 +274,22 @@ class Pull:
                 raise ServerBug(code="change_unreadable", detail=f"{change.op} of {name}")
         self._store.put_rows(rows.values())
         self._store.drop_rows(gone)
+        self._echoes.drop(gone)
         for name in self._outbox.list_names():  # few rows have edits
             if name in rows:
-                self._outbox.clear_acks(*name, up_to=rows[name][2])
+                _, _, version, *_ = rows[name]
+                self._echoes.keep(*name, up_to=version, now=self._now())
+                self._outbox.clear_acks(*name, up_to=version)
             elif name in gone:
-                change = gone[name]
-                is_delete = change.op == "delete"
-                self._outbox.clear_acks(*name, up_to=change.version if is_delete else None)
-                self._refuse(name, LEAVES[change.op], report)
+                self._take_leave(name, gone[name], report)
+
+    def _take_leave(self, name: Name, change: Change, report: SyncReport) -> None:
+        """A row that has edits here is gone."""
+        version = change.version if change.op == "delete" else None
+        if version is not None:
+            self._echoes.keep_delete(*name, version=version, now=self._now())
+        self._outbox.clear_acks(*name, up_to=version)
+        self._refuse(name, LEAVES[change.op], report)
 
     def _refuse(self, name: Name, why: tuple[Outcome, str], report: SyncReport) -> None:
         """The row has left the replica; an edit that waits for it becomes an issue."""
@@ -278,30 +306,40 @@ class Pull:
         self._local.refuse(pending, pending.edit, outcome=outcome, code=code, detail=DETAILS[code])
         report.issues += 1
 
-    def _finish(self, generation: int, report: SyncReport) -> None:
+    def _finish(self, generation: int, run: _Run) -> None:
         """All is here: what a fresh pull has not shown leaves, and so do acks of no interest."""
         store = self._store
+        self._echoes.prune(self._now())
         if store.get_meta("is_fresh"):
-            self._sweep(generation, report)
-            store.set_meta(is_fresh=None, checked_at=None)
+            self._sweep(generation, run)
+            store.set_meta(is_fresh=None, is_restored=None, checked_at=None)
         if (store.get_meta("collections") or "") != self._collections:
             if self._collections:
                 self._outbox.keep_acks(self._collections.split(","))
+                self._echoes.keep_collections(self._collections.split(","))
             store.set_meta(collections=self._collections)
 
-    def _sweep(self, generation: int, report: SyncReport) -> None:
+    def _sweep(self, generation: int, run: _Run) -> None:
         """End of a fresh pull: rows that it did not show are no longer ours.
 
         Neither are acks from before it began; those given since are spared, and so are their
-        rows, because the pages may have been read before.
+        rows, because the pages may have been read before. After a restore, what we know to have
+        been applied and is not there is sent once more.
         """
         self._outbox.clear_acks_before(generation)
+        lost: list[Ack] = []
+        if self._store.get_meta("is_restored"):
+            lost = self._echoes.take_lost(generation)
+            self._put_back(lost)
+            run.put_back = bool(self._outbox.count_pending())
         unseen = self._store.list_unseen(generation)
         edited = self._outbox.list_names() if unseen else set()
         left = [name for name in unseen if name not in edited or not self._outbox.list_acks(*name)]
         self._store.drop_rows(left)
-        for name in edited.intersection(left):
-            self._refuse(name, (Outcome.NOT_FOUND, "missing_after_restart"), report)
+        self._echoes.drop(left)
+        put_back = {(ack.collection, ack.row_id) for ack in lost}
+        for name in edited.intersection(left) - put_back:
+            self._refuse(name, (Outcome.NOT_FOUND, "missing_after_restart"), run.report)
 
 
 LEAVES = {
