@@ -54,6 +54,18 @@ class Replica(OwnPostgres):
             (position,) = _only(connection.execute("SELECT pg_current_wal_flush_lsn()::text"))
         self._wait("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", position)
 
+    def cut_off(self) -> None:
+        """Get nothing from the primary any more, as when the link between the two is down."""
+        with psycopg.connect(self.admin_url or "", autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET primary_conninfo = ''")
+            connection.execute("SELECT pg_reload_conf()")
+        self._wait("SELECT count(*) = 0 FROM pg_stat_wal_receiver")
+
+    def promote(self) -> None:
+        """Become a primary, with what was replayed so far."""
+        self._ask("SELECT pg_promote()")
+        self._wait("SELECT NOT pg_is_in_recovery()")
+
     def wait_until_it_streams(self) -> None:
         """Wait until it gets what the primary writes as it is written."""
         self._wait("SELECT count(*) > 0 FROM pg_stat_wal_receiver WHERE status = 'streaming'")

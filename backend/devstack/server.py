@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]  # the checkout: `backend` and `sync` are impor
 READY_PATH = "/api/v1/sync/limits"
 READY_S_MAX = 60.0  # importing everything takes about 2 s, more on a busy machine
 ANSWER_S_MAX = 5.0
-GRACEFUL_S_MAX = 5  # an open event stream would otherwise keep the server for ever
+GRACEFUL_S_MAX = 20  # seconds for what is under way; streams end themselves at once
 APPLICATION = "backend.asgi:application"
 
 

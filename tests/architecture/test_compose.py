@@ -126,8 +126,8 @@ def test_container_starts_the_server_as_this_machine_does() -> None:
 
 def test_container_is_given_time_to_finish_its_requests() -> None:
     """A shorter time than uvicorn's own would cut off answers at each deployment."""
-    assert read_services()["web"]["stop_grace_period"] == "15s"
-    assert GRACEFUL_S_MAX < 15
+    assert read_services()["web"]["stop_grace_period"] == "30s"
+    assert GRACEFUL_S_MAX < 30
 
 
 def test_each_service_says_whether_it_is_well() -> None:
