@@ -27,7 +27,7 @@ export PYTHON PORT
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-9s\033[0m %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: install
 install: ## Make .venv with the pinned packages (every target does it when needed)
@@ -44,6 +44,10 @@ serve: install ## Run the server with demo data on http://127.0.0.1:8000 (PORT=â
 .PHONY: test
 test: install ## Run the tests on a real PostgreSQL and Valkey (ARGS="-k â€¦")
 	@$(WITH_STACK) $(PYTEST) $(ARGS)
+
+.PHONY: test-pgbouncer
+test-pgbouncer: install ## Run the tests with PgBouncer before PostgreSQL, a session for each transaction
+	@$(PY) -m backend.devstack run --fast --pooled -- $(PYTEST) $(ARGS)
 
 # One line a chapter; 16 chapters of 65 histories (the SDK's: 100 and more) a law, where `make test`
 # has one.

@@ -1,7 +1,7 @@
 """`python -m backend.devstack`: the whole of Fieldsync on this machine, with nothing to set up.
 
     serve [--port N] [--data DIR]     services -> migrations -> demo data -> web server -> Ctrl-C
-    run [--fast] -- CMD …             services -> CMD with their addresses -> its exit status
+    run [--fast] [--pooled] -- CMD …  services -> CMD with their addresses -> its exit status
 
 Both end everything that they started, and nothing else.
 """
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
         with orderly_signals():
             if options.task == "serve":
                 return _serve(port=options.port, data=options.data)
-            return _run(command, durable=not options.fast)
+            return _run(command, durable=not options.fast, pooled=options.pooled)
     except DevstackError as error:
         _say(str(error), sys.stderr)
         return 1
@@ -106,11 +106,11 @@ def _make_welcome(server: Server, data: Path | None) -> str:
     return WELCOME.format(url=server.url, keeping=keeping, install_id=INSTALL_ID)
 
 
-def _run(command: Sequence[str], *, durable: bool) -> int:
+def _run(command: Sequence[str], *, durable: bool, pooled: bool) -> int:
     if not command:
-        _say("run: no command given. Usage: run [--fast] -- CMD …", sys.stderr)
+        _say("run: no command given. Usage: run [--fast] [--pooled] -- CMD …", sys.stderr)
         return USAGE_STATUS
-    with devstack(durable=durable) as stack:
+    with devstack(durable=durable, pooled=pooled) as stack:
         try:
             child = start_child(
                 name=command[0],
@@ -191,6 +191,11 @@ def _make_parser() -> argparse.ArgumentParser:
         "--fast",
         action="store_true",
         help="do not wait for the disk: for tests, whose data nobody misses",
+    )
+    run.add_argument(
+        "--pooled",
+        action="store_true",
+        help="put PgBouncer before PostgreSQL, with a session for each transaction",
     )
     return parser
 

@@ -12,8 +12,10 @@ import os
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from backend.devstack.folders import make_folder
+from backend.devstack.pooler import Pooler, start_pooler
 from backend.devstack.postgres import Postgres, start_postgres
 from backend.devstack.processes import children_ended
 from backend.devstack.signals import held, orderly_signals
@@ -31,11 +33,19 @@ class Stack:
     postgres: Postgres
     valkey: Valkey
     folder: Path
+    pooler: Pooler | None = None
 
     @property
     def environ(self) -> dict[str, str]:
         """What a child needs in its environment to use the services."""
-        return {"DATABASE_URL": self.postgres.url, "REDIS_URL": self.valkey.url}
+        environ = {"DATABASE_URL": self.postgres.url, "REDIS_URL": self.valkey.url}
+        if self.pooler:
+            environ |= {
+                "DATABASE_URL": self.pooler.url,
+                "PREPARE_STATEMENTS": "false",
+                "POSTGRES_PORT": str(urlsplit(self.postgres.url).port),  # for tests
+            }
+        return environ
 
 
 @contextmanager
@@ -43,6 +53,7 @@ def devstack(
     *,
     durable: bool = True,
     data: Path | None = None,
+    pooled: bool = False,
     environ: Mapping[str, str] = os.environ,
 ) -> Iterator[Stack]:
     """Start PostgreSQL and Valkey, and end both with the block, however it is left.
@@ -50,6 +61,7 @@ def devstack(
     Args:
         durable: False makes PostgreSQL faster and a crash of the machine costly: for tests.
         data: folder that keeps the database between starts; a temporary one when None.
+        pooled: put PgBouncer before PostgreSQL.
         environ: `DATABASE_URL` or `REDIS_URL` in it are used as they are.
 
     Raises:
@@ -67,4 +79,7 @@ def devstack(
         cleanup.callback(postgres.stop)
         valkey = start_valkey(folder=place, environ=environ)
         cleanup.callback(valkey.stop)
-        yield Stack(postgres=postgres, valkey=valkey, folder=place)
+        pooler = start_pooler(postgres=postgres, folder=place) if pooled else None
+        if pooler:
+            cleanup.callback(pooler.stop)
+        yield Stack(postgres=postgres, valkey=valkey, folder=place, pooler=pooler)

@@ -1,10 +1,21 @@
-"""Test databases belong to whom the real one belongs: the role that owns the tables."""
+"""Test databases belong to whom the real one belongs: the role that owns the tables.
+
+They are made and dropped past a pooler, if there is one: it takes sessions, and not statements,
+to say in whose role the next one is.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
 
+from django.db.backends.base.base import NO_DB_ALIAS
 from django.db.backends.postgresql import creation
+
+DIRECT_PORT: Final = (
+    "DIRECT_PORT"  # in a database's TEST settings: where PostgreSQL itself listens
+)
 
 
 class DatabaseCreation(creation.DatabaseCreation):
@@ -22,9 +33,30 @@ class DatabaseCreation(creation.DatabaseCreation):
     def _destroy_test_db(self, test_database_name: str, verbosity: int) -> None:
         del verbosity
         name = self.connection.ops.quote_name(test_database_name)
-        with self._nodb_cursor() as cursor:  # type: ignore[attr-defined]  # Django's own
+        is_pooled = bool(self._direct_port())  # then sessions are kept that nobody uses any more
+        with self._nodb_cursor() as cursor:
             self._take_on_owner(cursor)
-            cursor.execute(f"DROP DATABASE {name}")
+            cursor.execute(f"DROP DATABASE {name}{' WITH (FORCE)' if is_pooled else ''}")
+
+    @contextmanager
+    def _nodb_cursor(self) -> Iterator[Any]:
+        """Yield a cursor of a session outside of the database."""
+        port = self._direct_port()
+        if not port:
+            with super()._nodb_cursor() as cursor:  # type: ignore[misc]
+                yield cursor
+            return
+        settings = {**self.connection.settings_dict, "NAME": "postgres", "PORT": port}
+        outside = self.connection.__class__(settings, alias=NO_DB_ALIAS)
+        try:
+            with outside.cursor() as cursor:
+                yield cursor
+        finally:
+            outside.close()
+
+    def _direct_port(self) -> str:
+        port: str = self.connection.settings_dict["TEST"].get(DIRECT_PORT, "")
+        return port
 
     def _take_on_owner(self, cursor: Any) -> None:
         cursor.execute(

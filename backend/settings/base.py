@@ -88,6 +88,8 @@ for database in DATABASES.values():
         server_side_binding=True,
         prepare_threshold=PREPARED_AFTER if PREPARE_STATEMENTS else None,
     )
+    # Behind a pooler, what a cursor was declared on is another's after the transaction.
+    database["DISABLE_SERVER_SIDE_CURSORS"] = not PREPARE_STATEMENTS
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = env.url("REDIS_URL", schemes=("redis", "rediss", "unix"))

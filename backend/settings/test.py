@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+
+from backend.postgres.creation import DIRECT_PORT
 from backend.settings.base import *  # noqa: F403
 from backend.settings.base import DATABASES, SYNC, env
 from backend.settings.variables import Stage
@@ -15,6 +18,8 @@ SECURE_HSTS_SECONDS = env.number("SECURE_HSTS_SECONDS", Stage.TEST, minimum=0, m
 
 # Who sits at a debugger has not frozen.
 DATABASES["default"].get("OPTIONS", {}).pop("options", None)
+# Past a pooler, if there is one: only there a session is one's own.
+DATABASES["default"]["TEST"] = {DIRECT_PORT: os.environ.get("POSTGRES_PORT", "")}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # hundreds of users a run
 CACHES = {  # tests that want Redis say so, so that none share keys
     "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
