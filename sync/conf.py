@@ -6,6 +6,7 @@ Every number has its unit in its name; `docs/settings.md` lists them with reason
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
@@ -43,6 +44,8 @@ class SyncSettings:
     tombstone_days: int = 90  # deletions and scope exits; who was away for longer pulls afresh
     quarantine_days: int = 365  # settled parked mutations, for questions about last season's work
     replica_alias: str = ""  # the name in DATABASES of a read replica for pulls; none when empty
+    # Tables with a tenant that a cluster keeps whole on every node, each with the reason.
+    reference_tables: Mapping[str, str] = dataclasses.field(default_factory=dict)
     cursor_key: str = ""  # secret for signing cursors; SECRET_KEY when empty
 
 

@@ -17,7 +17,7 @@ import uuid
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
-from sync.tenancy import TenantPolicy
+from sync.tenancy import TenantPolicy, TenantPrimaryKey
 from sync.types import ChangeOp, ParkedState
 
 # As plain text: migrations must not depend on the code of today.
@@ -153,6 +153,7 @@ class Receipt(models.Model):
     class Meta:
         db_table = "sync_request"
         constraints = [
+            TenantPrimaryKey(fields=("tenant_id", "id"), name="sync_request_tenant_id"),
             TenantPolicy(name="sync_request_tenant"),
             models.UniqueConstraint(
                 fields=["tenant_id", "holder_id", "key"], name="sync_request_key_once"
@@ -203,6 +204,7 @@ class ParkedMutation(models.Model):
             models.Index(fields=["tenant_id", "digest"], name="sync_quarantine_same"),
         ]
         constraints = [
+            TenantPrimaryKey(fields=("tenant_id", "id"), name="sync_quarantine_tenant_id"),
             TenantPolicy(name="sync_quarantine_tenant"),
             models.UniqueConstraint(
                 fields=["tenant_id", "digest"],

@@ -64,10 +64,12 @@ WHERE tenant_id = %s AND digest = ANY(%s) ORDER BY digest, id DESC
 """
 _WAIT = "SELECT set_config('lock_timeout', %s, true)"
 _PRUNE = """
-DELETE FROM sync_quarantine WHERE id = ANY(ARRAY(
-    SELECT id FROM sync_quarantine WHERE state <> 'open' AND settled_at < %s
-    ORDER BY settled_at LIMIT %s FOR UPDATE SKIP LOCKED))
-"""  # by ids, as receipts are: no plan deletes beyond what is locked
+WITH old AS MATERIALIZED (
+    SELECT tenant_id, id FROM sync_quarantine WHERE state <> 'open' AND settled_at < %s
+    ORDER BY settled_at LIMIT %s FOR UPDATE SKIP LOCKED
+)
+DELETE FROM sync_quarantine AS q USING old WHERE q.tenant_id = old.tenant_id AND q.id = old.id
+"""  # by keys, as receipts are: no plan deletes beyond what is locked
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

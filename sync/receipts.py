@@ -33,11 +33,13 @@ INSERT INTO sync_request (tenant_id, holder_id, key, fingerprint, created_at)
 SELECT %s, %s, %s, %s, %s FROM set_config('lock_timeout', %s, true)
 ON CONFLICT (tenant_id, holder_id, key) DO NOTHING
 """  # the time-out holds for every lock of the transaction, and is set before the first wait
-# Locked rows are another prune's; the lock is taken on ids, so that no plan deletes beyond them.
+# Locked rows are another prune's; they go by their keys, so that no plan deletes beyond them.
 _PRUNE = """
-DELETE FROM sync_request WHERE id = ANY(ARRAY(
-    SELECT id FROM sync_request WHERE created_at < %s
-    ORDER BY created_at LIMIT %s FOR UPDATE SKIP LOCKED))
+WITH old AS MATERIALIZED (
+    SELECT tenant_id, id FROM sync_request WHERE created_at < %s
+    ORDER BY created_at LIMIT %s FOR UPDATE SKIP LOCKED
+)
+DELETE FROM sync_request AS r USING old WHERE r.tenant_id = old.tenant_id AND r.id = old.id
 """
 
 _KEEP = """

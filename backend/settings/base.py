@@ -145,6 +145,11 @@ SYNC = {
     "POKE_URL": REDIS_URL or "postgresql:",
     "DEVICE_RESOLVER": "backend.fieldwork.access.resolve_device",
     "REPLICA_ALIAS": "replica" if "replica" in DATABASES else "",
+    "REFERENCE_TABLES": {
+        "accounts_membership": "who logs in is looked up before it is known for which tenant",
+        "accounts_device": "read with the user behind it, at every request",
+        "accounts_apikey": "found by its prefix, which says nothing of a tenant",
+    },
 }
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
