@@ -34,6 +34,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "backend.postgres",
     "backend.metrics",
+    "backend.health",
     "sync",
     "backend.accounts",
     "backend.tenants",
