@@ -1,13 +1,13 @@
 # The server as an image: its own code and the packages that requirements/server.lock pins.
 #
 #   docker build -t fieldsync .
-#   docker compose up             with PostgreSQL and Valkey: see docker-compose.yml
+#   make up HOST=…                with all that it needs: see docker-compose.yml
 
-FROM python:3.11-slim AS packages
+FROM python:3.11.14-slim-trixie AS packages
 COPY requirements/server.lock /
 RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --require-hashes -r /server.lock
 
-FROM python:3.11-slim
+FROM python:3.11.14-slim-trixie
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 DJANGO_SETTINGS_MODULE=backend.settings.production
 WORKDIR /app
 COPY --from=packages /venv /venv

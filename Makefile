@@ -56,6 +56,12 @@ laws: install ## Try the laws of the pull and those of the SDK on 5,000 historie
 	@GAPS_ROUNDS=100 $(WITH_STACK) $(PYTEST) -v --hypothesis-profile=many tests/laws/test_pull.py \
 		tests/sdk/test_laws.py tests/faults/test_feed_has_no_gaps.py $(ARGS)
 
+.PHONY: up
+up: ## Run everything in containers (HOST=sync.example.com, or http://localhost); needs Docker
+	@test -n "$(HOST)" || { echo "say for which host: make up HOST=sync.example.com" >&2; exit 2; }
+	@$(or $(PYTHON),python3) deploy/make_env.py "$(HOST)"
+	docker compose up --build --detach --wait
+
 .PHONY: openapi
 openapi: install ## Write docs/openapi anew, from the code
 	@for version in v1 v2; do \

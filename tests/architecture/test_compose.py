@@ -19,8 +19,13 @@ from backend.settings.variables import VARIABLES, Reader, Stage
 
 ROOT = Path(__file__).parents[2]
 OF_UVICORN = {"WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS"}
-OF_COMPOSE = {"PORT", "POSTGRES_PASSWORD"}
-SECRETS = {"SECRET_KEY", "POSTGRES_PASSWORD"}
+OF_COMPOSE = {
+    "SITE_ADDRESS", "HTTP_PORT", "HTTPS_PORT", "JOBS_AT", "GRAFANA_PORT", "GRAFANA_PASSWORD",
+    "POSTGRES_PASSWORD",
+}  # fmt: skip
+SECRETS = {"SECRET_KEY", "POSTGRES_PASSWORD", "GRAFANA_PASSWORD"}
+# Given by compose itself: where its own Valkey is, and that its own proxy stands before the server.
+GIVEN = {"REDIS_URL", "NUM_PROXIES"}
 REFUSED = {"DEBUG"}  # no production server takes it
 PLACEHOLDER = re.compile(r"\$\{(?P<name>\w+)(?P<rest>[^}]*)\}")
 PIN = re.compile(r"^([a-z0-9._-]+)(?:\[[^]]*\])?==([^\s;]+)", re.MULTILINE)
@@ -55,6 +60,7 @@ def test_every_setting_can_be_given_to_the_containers() -> None:
 
     assert set(read_services()["web"]["environment"]) == known | OF_UVICORN
     assert set(read_services()["migrate"]["environment"]) == known
+    assert set(read_services()["jobs"]["environment"]) == known
 
 
 @pytest.mark.parametrize("variable", VARIABLES, ids=lambda variable: variable.name)
@@ -66,7 +72,7 @@ def test_compose_has_no_defaults_of_its_own(variable: Any) -> None:
 
     if variable.default_in(Stage.PRODUCTION) is None:
         assert ":?" in value
-    elif variable.name != "REDIS_URL":
+    elif variable.name not in GIVEN:
         assert value == f"${{{variable.name}:-}}"
 
 
@@ -121,7 +127,9 @@ def test_container_starts_the_server_as_this_machine_does() -> None:
     assert json.loads(find_instruction("CMD")) == ["python", *expected]
     assert "command" not in read_services()["web"]
     assert find_instruction("EXPOSE") == "8000"
-    assert [port.rpartition(":")[2] for port in read_services()["web"]["ports"]] == ["8000"]
+    assert read_services()["web"]["expose"] == ["8000"]
+    assert "ports" not in read_services()["web"], "only the proxy reaches it: it believes all"
+    assert read_services()["proxy"]["environment"]["UPSTREAMS"] == "web:8000"
 
 
 def test_container_is_given_time_to_finish_its_requests() -> None:
@@ -141,7 +149,8 @@ def test_each_service_says_whether_it_is_well() -> None:
     for name in ("postgres", "valkey"):
         assert services[name]["healthcheck"]["test"]
     for service in services.values():
-        for other, wanted in service.get("depends_on", {}).items():
+        dependencies = service.get("depends_on", {})
+        for other, wanted in dependencies.items() if isinstance(dependencies, dict) else []:
             finishes = wanted["condition"] == "service_completed_successfully"
             assert finishes == (other == "migrate")
 
@@ -150,11 +159,11 @@ def test_versions_are_pinned() -> None:
     """`latest` is another server each month, and a new major PostgreSQL cannot read the data."""
     images = [service["image"] for service in read_services().values() if "build" not in service]
 
-    assert len(images) == 2
+    assert len(images) == 5
     for image in images:
-        assert re.fullmatch(r"[a-z/]+:\d+\.\d+[\w.-]*", image), image
+        assert re.fullmatch(r"[a-z/]+:v?\d+\.\d+[\w.-]*", image), image
     for each, arguments in read_dockerfile():
-        assert each != "FROM" or arguments.startswith("python:3.11-slim")
+        assert each != "FROM" or re.match(r"python:3\.11\.\d+-slim-\w+( AS \w+)?$", arguments)
 
 
 def test_image_holds_what_is_pinned_and_does_not_run_as_root() -> None:
