@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -23,6 +24,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="patch the application's tenant filter out of what requests send to the database",
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out, behind a pooler, what is about a session of one's own: there is none."""
+    if not os.environ.get("POSTGRES_PORT"):
+        return
+    reason = pytest.mark.skip(reason="a pooler hands out a session for each transaction")
+    for item in items:
+        if item.get_closest_marker("own_session"):
+            item.add_marker(reason)
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -25,7 +26,11 @@ Ask = Callable[[Request], Answer]
 def database_address() -> str:
     given = connection.get_connection_params()
     names = ("host", "port", "user", "password", "dbname")
-    return make_conninfo(**{name: given[name] for name in names}, options=owner_options())
+    parts = {name: given[name] for name in names}
+    parts["port"] = os.environ.get(
+        "POSTGRES_PORT", parts["port"]
+    )  # the floor has its own sessions
+    return make_conninfo(**parts, options=owner_options())
 
 
 def answer(status: int, body: bytes, **headers: str) -> Answer:

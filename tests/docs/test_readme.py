@@ -7,11 +7,13 @@ import re
 import sys
 import types
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.apps import apps
+from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
 
@@ -72,6 +74,7 @@ def test_the_curl_example_gets_the_answer_that_is_promised(db: None) -> None:
 def meters(transactional_db: None) -> Iterator[Any]:
     """Make the README's collection, in an app that exists, and take it out again."""
     before = dict(registry._collections)
+    import_module(settings.ROOT_URLCONF)  # addresses are made once: without this collection
     module = types.ModuleType("backend.fieldwork.meters")
     sys.modules[module.__name__] = module
     exec(compile(PYTHON[1], "README.md", "exec"), module.__dict__)  # noqa: S102

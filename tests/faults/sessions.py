@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,7 +22,7 @@ def session(*, autocommit: bool = False) -> Iterator[Session]:
     own = connection.settings_dict
     other = psycopg.connect(
         dbname=own["NAME"], user=own["USER"], password=own["PASSWORD"], host=own["HOST"],
-        port=own["PORT"], options=owner_options(), autocommit=autocommit,
+        port=os.environ.get("POSTGRES_PORT", own["PORT"]), options=owner_options(), autocommit=autocommit,
     )  # fmt: skip
     try:
         yield other

@@ -59,7 +59,12 @@ def pairs(django_db_setup: None, tmp_path_factory: Any) -> Iterator[Pairs]:
         yield Pairs(tmp_path_factory.mktemp("servers"), cleanup)
 
 
-@pytest.fixture(params=LINES)
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=[pytest.mark.own_session] if name == "postgresql" else [])
+        for name in LINES
+    ]
+)
 def pair(request: pytest.FixtureRequest, pairs: Pairs, transactional_db: None) -> tuple[Any, Any]:
     """Return two servers that poke each other, by each line in turn."""
     return pairs.get(request.param)

@@ -21,6 +21,7 @@ from django.db import connection
 
 from backend.devstack.server import Server, start_server
 from sync import threads
+from tests.owner import direct_url
 from tests.serving.front import Front, make_front
 
 POLLS_MAX = 3_000
@@ -149,7 +150,7 @@ def running_odd(folder: Path) -> Iterator[Odd]:
         application="tests.serving.odd_server:application",
     )
     try:
-        with psycopg.connect(url.geturl(), autocommit=True) as database:
+        with psycopg.connect(direct_url(), autocommit=True) as database:
             yield Odd(server=server, folder=folder, database=database)
     finally:
         server.stop()

@@ -160,6 +160,7 @@ def test_static_file_is_served(odd: Odd) -> None:
     assert len(answer.content) == int(answer.headers["content-length"])
 
 
+@pytest.mark.own_session
 def test_export_from_a_database_cursor_is_sent_whole(odd: Odd) -> None:
     """Where the view ran: the cursor belongs to that thread's connection."""
     expected = b"".join(f"{number}\n".encode() * 10 for number in range(1, ROWS + 1))

@@ -18,6 +18,8 @@ from sync.row_security import nobody
 MARK = "SELECT 'the request before'"
 WAIT_S = 30.0
 
+pytestmark = pytest.mark.own_session
+
 
 @pytest.fixture
 def outside(transactional_db: None) -> Iterator[psycopg.Connection[Any]]:

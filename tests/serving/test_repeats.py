@@ -301,6 +301,7 @@ def end_sessions() -> None:
         )
 
 
+@pytest.mark.own_session
 def test_lost_connection_costs_nobody_their_answer(
     front: Front, alice: Phone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -317,6 +318,7 @@ def test_lost_connection_costs_nobody_their_answer(
     assert front.repeat(alice, etag).status == 304
 
 
+@pytest.mark.own_session
 def test_database_that_is_gone_is_not_knocked_at_by_every_request(
     front: Front, alice: Phone
 ) -> None:
@@ -361,6 +363,7 @@ def test_slow_look_up_is_not_waited_for(
     assert front.handler.asked == asked + 1
 
 
+@pytest.mark.own_session
 def test_connection_ends_with_the_server(front: Front, alice: Phone) -> None:
     """And its answers with it."""
     etag = at_rest(front, alice)
