@@ -10,7 +10,7 @@ every statement of it names the tenant; so is a pull. `find_faults` says what st
 from __future__ import annotations
 
 import dataclasses
-from typing import Final
+from typing import Any, Final
 
 from django.apps import apps
 from django.db import connection
@@ -112,8 +112,8 @@ def carry_out(step: Step) -> None:
     _ask(step.sql)
 
 
-def _ask(sql: str) -> list[tuple[object, ...]]:
+def _ask(sql: str) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql)
-        found: list[tuple[object, ...]] = cursor.fetchall()
+        found: list[tuple[Any, ...]] = cursor.fetchall()
     return found

@@ -11,12 +11,13 @@ from rich.console import Console
 from rich.table import Table
 
 from backend.demo.device import Device
+from backend.demo.watched import Watched
 
 PERCENTILES = 20  # quantiles of 5 %; the last one is p95
 
 
 def collect(
-    devices: Sequence[Device], faults: Mapping[str, int], seconds: float
+    devices: Sequence[Device], watched: Watched, faults: Mapping[str, int], seconds: float
 ) -> dict[str, Any]:
     """Return the figures of the time between reconnecting and the last empty outbox."""
     outcomes: Counter[str] = sum((d.ledger.outcomes for d in devices), Counter())
@@ -34,6 +35,7 @@ def collect(
         "retries": sum(ledger.retries for ledger in ledgers),
         "replays": sum(ledger.replays for ledger in ledgers),
         "outcomes": dict(sorted(outcomes.items())),
+        "metrics": {"rows": dict(sorted(watched.rows.items())), "replays": watched.replays},
         "issues_open": sum(device.client.status().issues for device in devices),
         "faults": dict(sorted(faults.items())),
         "sync_p50_s": round(statistics.median(durations), 3),
@@ -56,6 +58,7 @@ def show(figures: Mapping[str, Any], console: Console) -> None:
         ("batches sent / applied", f"{figures['batches_sent']} / {figures['batches_applied']}"),
         ("requests repeated", figures["retries"]),
         ("answers replayed", figures["replays"]),
+        ("rows that /metrics counts", f"{sum(figures['metrics']['rows'].values()):,}"),
         *((f"link: {name.replace('_', ' ')}", count) for name, count in faults.items()),
         *((f"outcome: {name}", count) for name, count in outcomes.items()),
         ("issues left for a person", figures["issues_open"]),

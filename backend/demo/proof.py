@@ -4,6 +4,7 @@
     replicas   each device holds exactly the rows of its scopes, field by field
     refusals   whatever was refused waits on its device, with a reason, or was resolved there
     accounts   edits that the tables count = edits that the devices were told are applied
+    figures    what the server counted for Prometheus = what the devices were told
     digests    what the server says each device holds = what comes of the truth by SHA-256 and XOR
     feed       versions dense, seqs unique and below the head, the log as the tables
 
@@ -125,6 +126,16 @@ def check_accounts(
             f"devices were told of {applied} applied edits, "
             f"the server has made {edits_after - edits_before}"
         )
+
+
+def check_watched(counted: Counter[str], outcomes: Counter[str]) -> Iterator[str]:
+    """Yield where the server's own figures are not those of the devices: rows by outcome."""
+    for outcome in sorted({*counted, *outcomes}):
+        if counted[outcome] != outcomes[outcome]:
+            yield (
+                f"/metrics counts {counted[outcome]} rows as {outcome}, "
+                f"devices were told of {outcomes[outcome]}"
+            )
 
 
 def check_feed(truth: Mapping[RowKey, RowState], tenant_id: UUID) -> Iterator[str]:

@@ -9,6 +9,7 @@ import dataclasses
 import logging
 import os
 import random
+import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,6 +65,8 @@ class Stage:
     visits: Sequence[int]  # jobs of each real visit
     link: FaultyLink
     folder: Path
+    server_url: str
+    metrics_token: str
 
 
 @contextmanager
@@ -82,7 +85,8 @@ def set_stage(*, devices: int, data: Path | None, seed: int, voice: Voice) -> It
         tenant_id, visits = _fill(data, seed, voice)
         technicians = _hire(tenant_id, devices)
         voice.say("Starting the server and a bad link")
-        environ = {**stack.environ, "DJANGO_SETTINGS_MODULE": SETTINGS}
+        token = secrets.token_urlsafe()
+        environ = {**stack.environ, "DJANGO_SETTINGS_MODULE": SETTINGS, "METRICS_TOKEN": token}
         server = start_server(environ=environ, log=stack.folder / "server.log")
         try:
             rng = random.Random(seed)  # noqa: S311  # repeatable faults
@@ -93,6 +97,8 @@ def set_stage(*, devices: int, data: Path | None, seed: int, voice: Voice) -> It
                     visits=visits,
                     link=link,
                     folder=stack.folder,
+                    server_url=server.url,
+                    metrics_token=token,
                 )
         finally:
             server.stop()

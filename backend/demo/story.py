@@ -17,6 +17,7 @@ from backend.demo.device import Device, Ledger
 from backend.demo.fleet import drain, everywhere
 from backend.demo.stage import FAULTS, Stage
 from backend.demo.voice import Voice
+from backend.demo.watched import read_watched
 from sync.clock import utc_now
 from sync.types import RowKey
 
@@ -51,8 +52,13 @@ def play(
     drain(devices, lambda _done, _of: None)  # everybody sees what the last one pushed
 
     voice.say("Comparing every replica, ledger and version with the tables")
-    found = figures.collect(devices, faults, seconds)
-    return found, _prove(stage.tenant_id, devices, scopes, edits_before)
+    watched = read_watched(stage.server_url, stage.metrics_token)
+    found = figures.collect(devices, watched, faults, seconds)
+    differences = _prove(stage.tenant_id, devices, scopes, edits_before)
+    differences += proof.check_watched(
+        watched.rows, sum((device.ledger.outcomes for device in devices), Counter())
+    )
+    return found, differences
 
 
 def _reassigned_and_heir(stage: Stage) -> tuple[str, str | None]:

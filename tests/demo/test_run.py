@@ -76,6 +76,8 @@ def test_small_run_is_proven(jobs: Path, environ: dict[str, str]) -> None:
     assert figures["differences"] == []
     assert figures["mutations_made"] == figures["rows_pushed"] > 0
     assert figures["outcomes"]["created"] > 0
+    assert figures["metrics"]["rows"] == figures["outcomes"]
+    assert figures["metrics"]["replays"] >= figures["replays"]
     assert {"not_found", "dependency_failed"} & figures["outcomes"].keys(), "no late work"
     assert sum(figures["faults"].values()) > 0, err
     assert list(Path(environ["TMPDIR"]).iterdir()) == []

@@ -104,6 +104,10 @@ class Field:
             hand.log_in()
             hand.sync()
 
+    def close_phones(self) -> None:
+        for hand in self.crew.hands:
+            hand.client.close()
+
     def query(self, sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.postgres.owner_url) as session:
             return session.execute(sql.encode(), parameters or None).fetchall()
@@ -150,7 +154,7 @@ def running_field(*, servers: int = 1, replica: bool = False, **variables: str) 
             postgres=postgres, valkey=valkey, folder=folder.path, environ=environ,
             servers=[], front=front,
         )  # fmt: skip
-        cleanup.callback(lambda: [hand.client.close() for hand in field.crew.hands])
+        cleanup.callback(field.close_phones)
         cleanup.callback(field.stop_servers)
         field.manage("migrate", "--verbosity", "0")
         field.manage("seed_demo", "--verbosity", "0")
