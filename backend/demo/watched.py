@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import http.client
 from collections import Counter
+from urllib.parse import urlsplit
 
-import httpx2
 from prometheus_client.parser import text_string_to_metric_families
 
 ANSWER_S_MAX = 30.0
@@ -23,15 +24,22 @@ def read_watched(url: str, token: str) -> Watched:
     """Return what `/metrics` has.
 
     Raises:
-        httpx2.HTTPError: the page is not to be had.
+        OSError: the page is not to be had.
     """
-    answer = httpx2.get(
-        f"{url}/metrics", headers={"Authorization": f"Bearer {token}"}, timeout=ANSWER_S_MAX
-    )
-    answer.raise_for_status()
+    place = urlsplit(url)
+    connection = http.client.HTTPConnection(place.netloc, timeout=ANSWER_S_MAX)
+    try:
+        connection.request("GET", "/metrics", headers={"Authorization": f"Bearer {token}"})
+        answer = connection.getresponse()
+        text = answer.read().decode()
+    finally:
+        connection.close()
+    if answer.status != http.HTTPStatus.OK:
+        message = f"/metrics answers {answer.status}"
+        raise OSError(message)
     rows: Counter[str] = Counter()
     replays = 0
-    for family in text_string_to_metric_families(answer.text):
+    for family in text_string_to_metric_families(text):
         for sample in family.samples:
             if sample.name == "fieldsync_rows_total":
                 rows[sample.labels["outcome"]] += int(sample.value)

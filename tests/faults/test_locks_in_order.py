@@ -109,6 +109,7 @@ def deadlocks_so_far(watcher: Session) -> int:
     return deadlocks(watcher)
 
 
+@pytest.mark.own_session
 def test_opposite_orders_never_deadlock(wales: World, load: Load) -> None:
     """No push is tried twice, no edit is lost, and PostgreSQL had no circle to break."""
     rounds = 2

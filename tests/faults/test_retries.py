@@ -202,6 +202,7 @@ def session_setting(name: str, value: str) -> Iterator[None]:
         connection.close()
 
 
+@pytest.mark.own_session
 def test_a_server_that_became_a_replica_is_a_503(alice: Phone, order_id: str) -> None:
     """After a failover kept connections lead to the old primary, which takes no writes (25006)."""
     with session_setting("default_transaction_read_only", "on"):
@@ -210,6 +211,7 @@ def test_a_server_that_became_a_replica_is_a_503(alice: Phone, order_id: str) ->
         assert_untouched_and_free(alice, order_id)  # on a new connection
 
 
+@pytest.mark.own_session
 def test_a_pull_from_a_replica_is_a_503(alice: Phone) -> None:
     """Also where it is only noted that the device was seen; the next request connects anew."""
     Device.objects.update(last_seen_at=dt.datetime(2020, 1, 1, tzinfo=dt.UTC))

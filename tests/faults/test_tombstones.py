@@ -141,6 +141,7 @@ class Season:
         raise AssertionError("it never came to an end")
 
 
+@pytest.mark.own_session
 def test_pruning_beside_pulls_and_pushes(wales: World) -> None:
     """Rows are deleted, forgotten, and made again under their ids; nobody waits in a circle."""
     late = wales.hire("dispatcher")

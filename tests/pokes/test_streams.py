@@ -111,6 +111,7 @@ def test_device_that_leaves_frees_its_place(wales: World, tmp_path: Path) -> Non
     assert int(full.headers["retry-after"]) > 0
 
 
+@pytest.mark.own_session
 def test_newest_streams_of_a_device_win(wales: World, tmp_path: Path) -> None:
     """Lines that died unnoticed, in a tunnel, must not keep the phone out."""
     alice, bob = wales.hire(), wales.hire()

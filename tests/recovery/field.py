@@ -93,11 +93,12 @@ class Field:
         while self.servers:
             self.servers.pop().stop()
 
-    def hire(self, count: int) -> None:
+    def hire(self, count: int, *, url: str | None = None) -> None:
         """Give so many people a phone; they log in and have their first sync."""
+        url = url or self.front.url
         names = list(TERRITORY)
         self.crew = Crew([
-            Hand(names[n % len(names)], self.front.url, self.folder / f"phone-{n}.db", n)
+            Hand(names[n % len(names)], url, self.folder / f"phone-{n}.db", n)
             for n in range(count)
         ])  # fmt: skip
         for hand in self.crew.hands:

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
-from tests.recovery.field import running_field
+import httpx2
+import pytest
+
+from tests.recovery.caddy import is_installed, running_caddy
+from tests.recovery.field import Field, running_field
 
 PHONES, ROUNDS, ROWS = 6, 2, 60
+
+
+def replace_all(field: Field) -> None:
+    """Replace each server, twice, while everybody works."""
+    with field.crew.at_work():
+        for _ in range(ROUNDS):
+            for server in list(field.servers):
+                field.crew.wait_for(ROWS)
+                field.restart(server)
+    field.crew.settle()
+    field.prove()
 
 
 def test_rolling_restart_under_load_loses_nothing() -> None:
@@ -12,12 +27,25 @@ def test_rolling_restart_under_load_loses_nothing() -> None:
     with running_field(servers=2) as field:
         field.hire(PHONES)
 
-        with field.crew.at_work():
-            for _ in range(ROUNDS):
-                for server in list(field.servers):
-                    field.crew.wait_for(ROWS)
-                    field.restart(server)
-        field.crew.settle()
+        replace_all(field)
 
-        field.prove()
         assert field.front.refused == 0, "one of the two was always there"
+
+
+@pytest.mark.skipif(not is_installed(), reason="caddy is not installed")
+def test_proxy_of_deploy_does_the_same() -> None:
+    """And lets events through as they come, and the figures of a server to nobody."""
+    with (
+        running_field(servers=2) as field,
+        running_caddy(field.front.ports, field.folder) as url,
+    ):
+        field.hire(PHONES, url=url)
+
+        replace_all(field)
+
+        assert httpx2.get(f"{url}/metrics").status_code == 404
+        token = field.crew.hands[0].client._engine._session.access()
+        events = {"Authorization": f"Bearer {token}", "Accept": "text/event-stream"}
+        with httpx2.stream("GET", f"{url}/api/v1/sync/events", headers=events) as answer:
+            first = next(answer.iter_text())
+        assert first.startswith("retry:")

@@ -14,7 +14,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from backend.accounts.models import Membership, Role, Tenant, User
+from backend.accounts.models import Device, Membership, Role, Tenant, User
 from backend.fieldwork.models import Site
 from backend.tenants.tables import PEOPLE, list_tables
 from sync import audit, local_edits
@@ -201,7 +201,7 @@ def test_people_are_not_taken_for_their_namesakes(full: World, tmp_path: Path) -
     assert not Tenant.objects.filter(slug="wales").exists()
 
 
-def test_nobody_becomes_staff_by_an_archive(full: World, tmp_path: Path) -> None:
+def test_nobody_is_logged_in_or_staff_by_an_archive(full: World, tmp_path: Path) -> None:
     archive = tmp_path / "wales.tenant"
     boss = User.objects.create(username="boss", is_superuser=True)
     Membership.objects.create(tenant=full.tenant, user=boss, role=Role.ADMIN)
@@ -211,6 +211,7 @@ def test_nobody_becomes_staff_by_an_archive(full: World, tmp_path: Path) -> None
 
     run("tenant_import", str(archive), "--slug", "cymru")
 
+    assert set(Device.objects.values_list("login_id", "refresh_hash")) == {(None, None)}
     boss.refresh_from_db()
     assert (boss.is_staff, boss.is_superuser) == (False, False)
     assert Tenant.objects.get(pk=full.tenant.pk).slug == "cymru"
