@@ -60,7 +60,7 @@ def delete_tenant(
         NotSuspended: nothing was done.
         NotGone: after several rounds there are still rows; run it again.
     """
-    if tenant.is_active:
+    if Tenant.objects.filter(pk=tenant.pk, is_active=True).exists():
         raise NotSuspended
     tables = [table for table in list_tables() if table.name != PEOPLE]
     gone = {table.name: 0 for table in tables}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backend.accounts.models import Device
+from backend.accounts.selectors import is_same, load_session
 from backend.accounts.services import SEEN_EVERY, Heard, note_seen, read_count, read_skew_ms
 
 if TYPE_CHECKING:
@@ -48,6 +49,21 @@ def test_twins_note_a_device_once(login: Login) -> None:
 
     device = Device.objects.get()
     assert (device.last_seen_at, device.clock_skew_ms) == (later, None)
+
+
+def test_what_a_device_says_of_itself_is_no_news_to_its_polls(login: Login) -> None:
+    """An answer that is repeated rests on who it is, and not on when it was heard, or what of."""
+    device = Device.objects.get()
+    ids = {"user_id": device.user_id, "tenant_id": device.tenant_id, "device_id": device.pk}
+    before = load_session(**ids).found
+
+    Device.objects.update(outbox_rows=5, clock_skew_ms=7, last_seen_at=NOW, read_seq=9)
+    heard = load_session(**ids).found
+    Device.objects.update(app_version="another")
+    other = load_session(**ids).found
+
+    assert is_same(before, heard)
+    assert not is_same(before, other)
 
 
 def test_request_without_clock_keeps_the_last_skew(login: Login) -> None:

@@ -136,9 +136,12 @@ def test_phones_that_are_behind_or_silent_with_work_show(wales: World) -> None:
     ann, bob = wales.hire(), wales.hire()
     for phone in (ann, bob):
         phone.send("GET", "/api/v1/sync/pull", **{"X-Outbox-Rows": "3"})
+    before = Device.objects.get(pk=ann.device_id).read_seq
     for _ in range(4):
         ann.push(create("work_orders", **wales.order()))
     readings.forget()
+    assert ann.pull_page(limit=1)["has_more"]
+    assert Device.objects.get(pk=ann.device_id).read_seq == before, "it has not read all"
     ann.pull()
 
     assert figures()["fieldsync_pull_lag_changes", 'tenant="wales"'] == 4  # Bob's

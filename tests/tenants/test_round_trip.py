@@ -16,6 +16,7 @@ from django.db import connection
 
 from backend.accounts.models import Device, Membership, Role, Tenant, User
 from backend.fieldwork.models import Site
+from backend.tenants.removal import NotSuspended, delete_tenant
 from backend.tenants.tables import PEOPLE, list_tables
 from sync import audit, local_edits
 from sync.models import ParkedMutation, Receipt, Stream
@@ -76,7 +77,7 @@ def full(wales: World, northwind: World) -> World:
     sam.pull()
     make_api_key(wales.hire(Role.ADMIN), reads=["sites"], writes=[])
     of_site = ContentType.objects.get_for_model(Site)
-    LogEntry.objects.create(user_id=sam.user_id, content_type=of_site, object_id=wales.site, object_repr="Harbour", action_flag=CHANGE)  # fmt: skip
+    LogEntry.objects.create(user=User.objects.create(username="office", is_staff=True), content_type=of_site, object_id=wales.site, object_repr="Harbour", action_flag=CHANGE)  # fmt: skip
     return world_checked(wales)
 
 
@@ -117,7 +118,7 @@ def test_deleted_people_and_notes_are_gone(full: World, northwind: World) -> Non
 
     run("tenant_delete", "wales", "--yes")
 
-    assert names
+    assert names - {"office"}
     assert set(User.objects.values_list("username", flat=True)) & (names | {"both"}) == {"both"}
     assert not LogEntry.objects.exists()
 
@@ -128,6 +129,19 @@ def test_open_tenant_is_not_deleted(full: World) -> None:
 
     with pytest.raises(CommandError, match="tenant_suspend wales"):
         run("tenant_delete", "wales", "--yes")
+
+    assert rows_of(full.tenant.pk) == before
+
+
+def test_tenant_that_was_resumed_meanwhile_is_not_deleted(full: World) -> None:
+    """Somebody had second thoughts while somebody else was typing its name."""
+    before = rows_of(full.tenant.pk)
+    run("tenant_suspend", "wales")
+    suspended = Tenant.objects.get(slug="wales")
+    run("tenant_suspend", "wales", "--resume")
+
+    with pytest.raises(NotSuspended):
+        delete_tenant(suspended)
 
     assert rows_of(full.tenant.pk) == before
 
