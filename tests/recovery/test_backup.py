@@ -5,7 +5,7 @@ from __future__ import annotations
 from backend.devstack.postgres import NAME, OWNER
 from tests.recovery.field import Field, running_field
 
-PHONES, ROWS = 6, 60
+PHONES, ROWS = 4, 30
 
 
 def back_up(field: Field) -> str:

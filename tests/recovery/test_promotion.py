@@ -8,7 +8,7 @@ from backend.devstack.folders import make_folder
 from backend.devstack.replica import start_replica
 from tests.recovery.field import running_field
 
-PHONES, ROWS = 6, 60
+PHONES, ROWS = 4, 30
 
 
 def test_what_the_promoted_replica_lacks_comes_back() -> None:

@@ -6,7 +6,7 @@ import redis
 
 from tests.recovery.field import PROBED, running_field
 
-PHONES, ROWS = 6, 40
+PHONES, ROWS = 4, 20
 
 
 def test_redis_is_flushed_and_restarted_under_load() -> None:
