@@ -64,12 +64,10 @@ WHERE tenant_id = %s AND digest = ANY(%s) ORDER BY digest, id DESC
 """
 _WAIT = "SELECT set_config('lock_timeout', %s, true)"
 _PRUNE = """
-WITH old AS MATERIALIZED (
-    SELECT tenant_id, id FROM sync_quarantine WHERE state <> 'open' AND settled_at < %s
-    ORDER BY settled_at LIMIT %s FOR UPDATE SKIP LOCKED
-)
-DELETE FROM sync_quarantine AS q USING old WHERE q.tenant_id = old.tenant_id AND q.id = old.id
-"""  # by keys, as receipts are: no plan deletes beyond what is locked
+DELETE FROM sync_quarantine WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM sync_quarantine WHERE state <> 'open' AND settled_at < %s
+    ORDER BY settled_at LIMIT %s FOR UPDATE SKIP LOCKED))
+"""  # by places, as receipts are: no plan deletes beyond what is locked
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

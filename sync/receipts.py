@@ -33,13 +33,12 @@ INSERT INTO sync_request (tenant_id, holder_id, key, fingerprint, created_at)
 SELECT %s, %s, %s, %s, %s FROM set_config('lock_timeout', %s, true)
 ON CONFLICT (tenant_id, holder_id, key) DO NOTHING
 """  # the time-out holds for every lock of the transaction, and is set before the first wait
-# Locked rows are another prune's; they go by their keys, so that no plan deletes beyond them.
+# Locked rows are another prune's; what is locked here stays where it is, so its place names it,
+# and no plan reads or deletes beyond it.
 _PRUNE = """
-WITH old AS MATERIALIZED (
-    SELECT tenant_id, id FROM sync_request WHERE created_at < %s
-    ORDER BY created_at LIMIT %s FOR UPDATE SKIP LOCKED
-)
-DELETE FROM sync_request AS r USING old WHERE r.tenant_id = old.tenant_id AND r.id = old.id
+DELETE FROM sync_request WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM sync_request WHERE created_at < %s
+    ORDER BY created_at LIMIT %s FOR UPDATE SKIP LOCKED))
 """
 
 _KEEP = """

@@ -7,7 +7,9 @@ The data is the demo's; nothing here uses the test suite's own database.
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
+import functools
 import os
 import re
 import signal
@@ -20,8 +22,9 @@ from typing import Any
 
 import psycopg
 
-from backend.devstack.folders import make_folder
+from backend.devstack.folders import TemporaryFolder, make_folder
 from backend.devstack.postgres import OwnPostgres, Postgres, start_postgres
+from backend.devstack.processes import run_command
 from backend.devstack.server import ROOT, Server, start_server
 from backend.devstack.valkey import Valkey, start_valkey
 from backend.fieldwork.demo_seed import seed_id
@@ -133,12 +136,42 @@ class Field:
         assert 500 not in self.statuses()
 
 
+def copy_seeded(folder: Path) -> None:
+    """Put a database with the demo's data into a folder for PostgreSQL."""
+    subprocess.run(["cp", "--archive", f"{seeded().path}/.", folder], check=True)  # noqa: S603, S607
+
+
+@functools.cache
+def seeded() -> TemporaryFolder:
+    """Make that database, once for all tests of this process."""
+    folder = make_folder()
+    atexit.register(folder.remove)
+    postgres = start_postgres(folder=folder.path, durable=False, environ={})
+    environ = {
+        "DATABASE_URL": postgres.url,
+        "DJANGO_SETTINGS_MODULE": "backend.settings.demo",
+    }
+    try:
+        for name in ("migrate", "seed_demo"):
+            run_command(
+                name=name,
+                command=[sys.executable, "manage.py", name, "--verbosity", "0"],
+                environ={**os.environ, **environ},
+                log=folder.path / f"{name}.log",
+                cwd=ROOT,
+            )
+    finally:
+        postgres.stop()
+    return folder
+
+
 @contextmanager
 def running_field(*, servers: int = 1, replica: bool = False, **variables: str) -> Iterator[Field]:
     """Start everything, with the demo's data; end it with the block."""
     with ExitStack() as cleanup:
         folder = make_folder()
         cleanup.callback(folder.remove)
+        copy_seeded(folder.path)
         postgres = start_postgres(folder=folder.path, durable=False, environ={})
         cleanup.callback(postgres.stop)
         valkey = start_valkey(folder=folder.path, environ={})
@@ -157,8 +190,6 @@ def running_field(*, servers: int = 1, replica: bool = False, **variables: str) 
         )  # fmt: skip
         cleanup.callback(field.close_phones)
         cleanup.callback(field.stop_servers)
-        field.manage("migrate", "--verbosity", "0")
-        field.manage("seed_demo", "--verbosity", "0")
         for _ in range(servers):
             field.start_server()
         yield field

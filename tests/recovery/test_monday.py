@@ -8,7 +8,7 @@ import httpx2
 
 from tests.recovery.field import PROBED, running_field
 
-PHONES, ROWS = 40, 10
+PHONES, ROWS = 30, 5
 TOKEN = "a-token-of-some-length-that-nobody-guesses"
 
 

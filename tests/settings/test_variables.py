@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import MISSING
 from pathlib import Path
 from typing import TypeAlias
 
@@ -239,7 +240,7 @@ def test_docs_have_the_settings_of_the_sync_app() -> None:
     defaults = {
         name.upper(): str(field.default)
         for name, field in SyncSettings.__dataclass_fields__.items()
-        if field.default != ""
+        if field.default not in ("", MISSING)
     }
 
     documented = {name: default.replace(",", "") for name, default, _ in rows}
