@@ -8,13 +8,13 @@ import httpx2
 
 from tests.recovery.field import PROBED, running_field
 
-PHONES, ROWS = 30, 5
+PHONES, ROWS = 16, 5
 TOKEN = "a-token-of-some-length-that-nobody-guesses"
 
 
 def test_everybody_at_once_is_told_to_wait_and_arrives_once() -> None:
     """Scenario 27: more than the server takes are told when to come back, and do."""
-    with running_field(QUEUE_MAX="2", WORKER_THREADS="1", METRICS_TOKEN=TOKEN) as field:
+    with running_field(QUEUE_MAX="1", WORKER_THREADS="1", METRICS_TOKEN=TOKEN) as field:
         field.hire(PHONES)
         for hand in field.crew.hands:
             hand.edit(ROWS)
