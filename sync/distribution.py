@@ -15,6 +15,7 @@ from typing import Any, Final
 from django.apps import apps
 from django.db import connection
 
+from sync.catalog import has_tenant, list_references
 from sync.conf import sync_settings
 from sync.tenancy import TENANT_COLUMN
 
@@ -22,13 +23,6 @@ FIRST: Final = "sync_stream"  # the others are kept where its rows are
 
 _IS_CITUS: Final = "SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')"
 _DONE: Final = "SELECT logicalrelid::text FROM pg_dist_partition"
-_REFERENCES: Final = """
-SELECT r.conname, r.conrelid::regclass::text, r.confrelid::regclass::text,
-    array_agg(a.attname::text)
-FROM pg_constraint r JOIN pg_attribute a ON a.attrelid = r.conrelid AND a.attnum = ANY(r.conkey)
-WHERE r.contype = 'f' AND r.connamespace = 'public'::regnamespace
-GROUP BY r.oid, r.conname, r.conrelid, r.confrelid ORDER BY r.conname
-"""
 _UNIQUE: Final = """
 SELECT i.indexrelid::regclass::text, i.indrelid::regclass::text, array_agg(a.attname::text)
 FROM pg_index i JOIN pg_class t ON t.oid = i.indrelid AND t.relnamespace = 'public'::regnamespace
@@ -63,8 +57,7 @@ def plan() -> list[Step]:
         meta = model._meta
         if meta.proxy or not meta.managed:
             continue
-        is_tenants = any(field.column == TENANT_COLUMN for field in meta.concrete_fields)
-        is_spread = is_tenants and meta.db_table not in declared
+        is_spread = has_tenant(model) and meta.db_table not in declared
         (with_tenant if is_spread else without).append(meta.db_table)
     with_tenant.sort(key=lambda name: (name != FIRST, name))
     whole = [
@@ -86,7 +79,7 @@ def find_faults(steps: list[Step]) -> list[str]:
         for name, table, columns in _ask(_UNIQUE)
         if is_spread.get(table) and TENANT_COLUMN not in columns
     ]
-    for name, table, referred, columns in _ask(_REFERENCES):
+    for name, table, referred, columns in list_references():
         if not is_spread.get(referred):
             continue
         if not is_spread.get(table):

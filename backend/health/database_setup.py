@@ -41,6 +41,13 @@ def check_database_setup(
     if DEFAULT_DB_ALIAS not in (databases or ()):
         return []
     ((version, encoding, sessions, is_above, is_owner),) = _ask(_FACTS)
+    is_unbound = is_above or is_owner
+    facts = judge(version=version, encoding=encoding, is_unbound=is_unbound)
+    return [*facts, *_durable(), *_sessions(sessions)]
+
+
+def judge(*, version: int, encoding: str, is_unbound: bool) -> list[CheckMessage]:
+    """Return what is wrong with a server's major version, encoding, and the role that logs in."""
     found: list[CheckMessage] = []
     if version < VERSION_MIN:
         found.append(
@@ -58,7 +65,16 @@ def check_database_setup(
                 id="fieldsync.E011",
             )
         )
-    return [*found, *_durable(), *_sessions(sessions), *_roles(is_above or is_owner)]
+    if is_unbound:
+        found.append(
+            Caution(
+                "The server logs in as a role that row-level security does not bind: the second "
+                "line between tenants is missing.",
+                hint="Log in as a role that owns nothing (docs/settings.md).",
+                id="fieldsync.W010",
+            )
+        )
+    return found
 
 
 def _durable() -> list[CheckMessage]:
@@ -87,19 +103,6 @@ def _sessions(sessions: int) -> list[CheckMessage]:
             hint="Raise max_connections, lower WORKER_THREADS or WEB_CONCURRENCY, or put "
             "PgBouncer in between (docs/deploy.md).",
             id="fieldsync.E013",
-        )
-    ]
-
-
-def _roles(is_unbound: bool) -> list[CheckMessage]:  # noqa: FBT001  # the one thing it is about
-    if not is_unbound:
-        return []
-    return [
-        Caution(
-            "The server logs in as a role that row-level security does not bind: the second line "
-            "between tenants is missing.",
-            hint="Log in as a role that owns nothing (docs/settings.md).",
-            id="fieldsync.W010",
         )
     ]
 

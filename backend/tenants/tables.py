@@ -15,6 +15,7 @@ from django.db import connection
 from django.db.models import AutoField
 
 from backend.accounts.models import ApiKey, Device, Membership, Tenant, User
+from sync.catalog import has_tenant, list_references
 from sync.tenancy import TENANT_COLUMN
 
 if TYPE_CHECKING:
@@ -24,11 +25,6 @@ PEOPLE: Final = User._meta.db_table
 MEMBERSHIPS: Final = Membership._meta.db_table
 # Whoever is in one of these is told by their membership: it comes before, and is deleted after.
 _OF_MEMBERS: Final = (Device._meta.db_table, ApiKey._meta.db_table)
-_REFERENCES: Final = """
-SELECT r.conrelid::regclass::text, r.confrelid::regclass::text, array_agg(a.attname::text)
-FROM pg_constraint r JOIN pg_attribute a ON a.attrelid = r.conrelid AND a.attnum = ANY(r.conkey)
-WHERE r.contype = 'f' GROUP BY r.oid, r.conrelid, r.confrelid
-"""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,13 +47,11 @@ def list_tables() -> list[Table]:
     models = {model._meta.db_table: model for model in _models()}
     before: dict[str, set[str]] = {name: set() for name in models}
     parents: dict[str, str] = {}
-    with connection.cursor() as cursor:
-        cursor.execute(_REFERENCES)
-        for name, referred, columns in cursor.fetchall():
-            if name == referred and name in models:
-                (parents[name],) = set(columns) - {TENANT_COLUMN}
-            elif name in models and referred in models:
-                before[name].add(referred)
+    for _, name, referred, columns in list_references():
+        if name == referred and name in models:
+            (parents[name],) = set(columns) - {TENANT_COLUMN}
+        elif name in models and referred in models:
+            before[name].add(referred)
     for name in _OF_MEMBERS:
         before[name].add(MEMBERSHIPS)
     return [
@@ -86,12 +80,7 @@ def count_rows(tables: list[Table], tenant_id: Any) -> dict[str, int]:
 
 
 def _models() -> list[type[Model]]:
-    held = [
-        model
-        for model in apps.get_models()
-        if not model._meta.proxy
-        and any(field.column == TENANT_COLUMN for field in model._meta.concrete_fields)
-    ]
+    held = [m for m in apps.get_models() if not m._meta.proxy and has_tenant(m)]
     return [Tenant, User, *held]
 
 

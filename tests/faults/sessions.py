@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-from django.db import connection
 
 from tests.faults.agreement import Query
-from tests.owner import owner_options
+from tests.owner import direct_url, owner_options
 
 Session = psycopg.Connection[tuple[Any, ...]]
 
@@ -19,11 +17,7 @@ Session = psycopg.Connection[tuple[Any, ...]]
 @contextmanager
 def session(*, autocommit: bool = False) -> Iterator[Session]:
     """Connect as the application does; what is not committed at the end is rolled back."""
-    own = connection.settings_dict
-    other = psycopg.connect(
-        dbname=own["NAME"], user=own["USER"], password=own["PASSWORD"], host=own["HOST"],
-        port=os.environ.get("POSTGRES_PORT", own["PORT"]), options=owner_options(), autocommit=autocommit,
-    )  # fmt: skip
+    other = psycopg.connect(direct_url(), options=owner_options(), autocommit=autocommit)
     try:
         yield other
     finally:

@@ -17,7 +17,7 @@ from django.core.checks import run_checks
 from backend.devstack.folders import make_folder
 from backend.devstack.postgres import SUPERUSER, OwnPostgres, start_postgres
 from backend.devstack.server import ROOT
-from backend.health import database_setup
+from backend.health.database_setup import judge
 
 CHECK_S_MAX = 120
 
@@ -84,26 +84,21 @@ def test_more_threads_than_sessions(
 
 
 @pytest.mark.parametrize(
-    ("facts", "found"),
+    ("version", "encoding", "is_unbound", "found"),
     [
-        ((14, "UTF8", 100, False, False), {"fieldsync.E010"}),
-        ((15, "LATIN1", 100, False, False), {"fieldsync.E011"}),
-        ((15, "UTF8", 100, True, False), {"fieldsync.W010"}),
-        ((15, "UTF8", 100, False, True), {"fieldsync.W010"}),
-        ((15, "UTF8", 100, False, False), set()),
+        (14, "UTF8",   False, {"fieldsync.E010"}),
+        (15, "LATIN1", False, {"fieldsync.E011"}),
+        (15, "UTF8",   True,  {"fieldsync.W010"}),
+        (15, "UTF8",   False, set()),
     ],
-)
+)  # fmt: skip
 def test_databases_that_are_not_here(
-    db: None, monkeypatch: pytest.MonkeyPatch, facts: tuple[Any, ...], found: set[str]
+    version: int, encoding: str, is_unbound: bool, found: set[str]
 ) -> None:
-    """An old server, another encoding, a superuser: told by what such a server would answer."""
+    """An old server, another encoding, a superuser: judged by what such a server would answer."""
+    messages = judge(version=version, encoding=encoding, is_unbound=is_unbound)
 
-    def ask(sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
-        return [facts] if parameters is None else [("on",)]
-
-    monkeypatch.setattr(database_setup, "_ask", ask)
-
-    assert ids(databases=["default"]) == found
+    assert {message.id for message in messages} == found
 
 
 @pytest.fixture

@@ -10,12 +10,11 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
-from django.db import connection
 
 from backend.jobs.schedule import JOBS, Scheduler, wait_s
+from tests.owner import direct_url
 
 ROOT = Path(__file__).parents[2]
 THREE = dt.time(3)
@@ -36,9 +35,7 @@ def test_jobs_run_against_the_database(
     transactional_db: None, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each as the process that it is in the container; its report is in the log."""
-    settings: Any = connection.settings_dict
-    url = f"postgresql://{settings['USER']}:{settings['PASSWORD']}@{settings['HOST']}:{settings['PORT']}/{settings['NAME']}"
-    monkeypatch.setenv("DATABASE_URL", url)
+    monkeypatch.setenv("DATABASE_URL", direct_url())
     caplog.set_level(logging.INFO, "backend.jobs")
 
     failed = Scheduler(at=THREE).run_once()

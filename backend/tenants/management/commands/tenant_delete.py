@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from backend.tenants.asked import add_tenant, find_tenant
 from backend.tenants.removal import NotGone, NotSuspended, delete_tenant
-from backend.tenants.selectors import find_tenant
 from backend.tenants.tables import count_rows, list_tables
 
 if TYPE_CHECKING:
@@ -27,10 +27,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the arguments."""
-        parser.add_argument("tenant", metavar="SLUG", help="the tenant's slug or id")
+        add_tenant(parser)
         parser.add_argument("--yes", action="store_true", help="do not ask")
         parser.add_argument("--dry-run", action="store_true", help="count, and delete nothing")
-        parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
     def handle(self, **options: Any) -> None:
         """Say what will go, ask, delete, and report.

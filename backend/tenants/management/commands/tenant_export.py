@@ -11,13 +11,13 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from django.core.management.base import BaseCommand, CommandError
 
-from backend.tenants.selectors import find_tenant
+from backend.tenants.asked import add_tenant, find_tenant, tell_now_and_then
 from backend.tenants.transfer import write_archive
 
 if TYPE_CHECKING:
+    from backend.accounts.models import Tenant
     from backend.tenants.archive import Manifest
 
-PROGRESS_ROWS: Final = 20_000
 STDOUT: Final = "-"
 ONLY_MINE: Final = 0o600  # password hashes are in it, and whatever the tenant's people wrote
 
@@ -34,9 +34,8 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the arguments."""
-        parser.add_argument("tenant", metavar="SLUG", help="the tenant's slug or id")
+        add_tenant(parser)
         parser.add_argument("file", metavar="FILE", help=f"the archive; {STDOUT} is stdout")
-        parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
     def handle(self, **options: Any) -> None:
         """Export, and report.
@@ -63,7 +62,7 @@ class Command(BaseCommand):
         else:
             self.stdout.write(f"{tenant.slug}: {rows:,} rows in {options['file']}")
 
-    def _write_file(self, tenant: Any, path: Path) -> Manifest:
+    def _write_file(self, tenant: Tenant, path: Path) -> Manifest:
         """Write beside the name, which an archive gets only as a whole."""
         part = path.with_name(f"{path.name}.part")
         handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, ONLY_MINE)
@@ -77,13 +76,5 @@ class Command(BaseCommand):
             part.unlink(missing_ok=True)
         return manifest
 
-    def _write(self, tenant: Any, file: IO[bytes]) -> Manifest:
-        told = 0
-
-        def tell(rows: int) -> None:
-            nonlocal told
-            if rows >= told + PROGRESS_ROWS:
-                told = rows
-                self.stderr.write(f"{rows:,} rows …")
-
-        return write_archive(tenant, file, tell)
+    def _write(self, tenant: Tenant, file: IO[bytes]) -> Manifest:
+        return write_archive(tenant, file, tell_now_and_then(self.stderr.write))

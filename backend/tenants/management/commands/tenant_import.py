@@ -11,13 +11,13 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from django.core.management.base import BaseCommand, CommandError
 
 from backend.tenants.archive import ArchiveInvalid, Reader
+from backend.tenants.asked import tell_now_and_then
 from backend.tenants.transfer import CannotImport, read_archive
 from sync import audit
 
 if TYPE_CHECKING:
     from backend.accounts.models import Tenant
 
-PROGRESS_ROWS: Final = 20_000
 STDIN: Final = "-"
 FINDINGS_SHOWN: Final = 10
 
@@ -69,12 +69,5 @@ class Command(BaseCommand):
     def _read(self, file: IO[bytes], slug: str | None) -> tuple[Tenant, int]:
         reader = Reader(file)
         total = sum(reader.manifest.rows.values())
-        told = 0
-
-        def tell(rows: int) -> None:
-            nonlocal told
-            if rows >= told + PROGRESS_ROWS:
-                told = rows
-                self.stderr.write(f"{rows:,} of {total:,} rows …")
-
+        tell = tell_now_and_then(self.stderr.write, total)
         return read_archive(reader, slug=slug, on_progress=tell), total

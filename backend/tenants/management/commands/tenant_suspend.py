@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from backend.tenants.selectors import find_tenant
+from backend.tenants.asked import add_tenant, find_tenant
 
 
 class Command(BaseCommand):
@@ -21,9 +21,8 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the arguments."""
-        parser.add_argument("tenant", metavar="SLUG", help="the tenant's slug or id")
+        add_tenant(parser)
         parser.add_argument("--resume", action="store_true", help="let it in again")
-        parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
     def handle(self, **options: Any) -> None:
         """Suspend or resume; again is harmless.

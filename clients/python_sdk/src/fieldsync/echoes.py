@@ -49,8 +49,7 @@ class Echoes:
         self._copy("version <= ?", (collection, row_id, up_to), now)
 
     def keep_delete(self, collection: str, row_id: str, *, version: int, now: datetime) -> None:
-        """Keep of a row that is gone nothing but its deletion, if that was ours."""
-        self.drop([(collection, row_id)])
+        """Keep the deletion of a row that is gone, and was dropped, if it was ours."""
         self._copy("op = 'delete' AND version = ?", (collection, row_id, version), now)
 
     def _copy(self, which: str, values: tuple[str, str, int], now: datetime) -> None:

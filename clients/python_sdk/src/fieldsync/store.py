@@ -317,7 +317,7 @@ class Store:
             self.touch(*name)
         for table in ("outbox", "batch", "acked", "echoed", "replica", "issue"):
             self.writer.execute(f"DELETE FROM {table}")  # noqa: S608  # names from above
-        self.set_meta(cursor=None, is_fresh=None, checked_at=None)
+        self.set_meta(cursor=None, is_fresh=None, is_restored=None, checked_at=None)
 
 
 _ISSUE_BODY = tuple(

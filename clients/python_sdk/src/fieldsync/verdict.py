@@ -61,7 +61,9 @@ def check_answer(answer: Answer) -> Answer:
     if answer.status == OK:
         return answer
     problem = _problem(answer)
-    if find_lost_cursor(answer) or (answer.status in REPORTS and problem.results is not None):
+    if _is_lost_cursor(answer.status, problem.code):
+        return answer
+    if answer.status in REPORTS and problem.results is not None:
         return answer
     raise _error(answer, problem)
 
@@ -74,7 +76,11 @@ def find_lost_cursor(answer: Answer) -> str | None:
     if answer.status not in {GONE, BAD_REQUEST}:
         return None
     code = _problem(answer).code
-    return code if answer.status == GONE or code == CURSOR_INVALID else None
+    return code if _is_lost_cursor(answer.status, code) else None
+
+
+def _is_lost_cursor(status: int, code: str) -> bool:
+    return status == GONE or (status == BAD_REQUEST and code == CURSOR_INVALID)
 
 
 def _problem(answer: Answer) -> Problem:
