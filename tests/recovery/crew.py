@@ -91,7 +91,19 @@ class Hand:
                         issue.resolve(keep="mine")
                     else:
                         issue.retry()
+                    self._say_again(issue.row_id)
         raise AssertionError(f"{self.username} never got through: {self.client.issues()}")
+
+    def _say_again(self, row_id: str) -> None:
+        """An issue is as old as its edit: what was done to the row since is done once more."""
+        orders = self.client.collection("work_orders")
+        title = self.ledger.get(row_id)
+        if orders.get(row_id) is None:
+            return
+        if title is None:
+            orders.delete(row_id)
+        else:
+            orders.update(row_id, {"title": title})
 
 
 class Crew:

@@ -126,7 +126,7 @@ class Field:
         ledger = self.crew.ledger
         found = dict(self.query(TITLES, [seed_id(TENANT), list(ledger)]))
         wanted = {row_id: title for row_id, title in ledger.items() if title is not None}
-        assert found == wanted
+        assert found == wanted, {k: (found.get(k), wanted.get(k)) for k in found | wanted if found.get(k) != wanted.get(k)}  # fmt: skip
         ((doubled,),) = self.query("SELECT count(*) - count(DISTINCT title) FROM work_order WHERE title ~ '^(tess|tom|sam|dora) '")  # fmt: skip
         assert doubled == 0
         for hand in self.crew.hands:
