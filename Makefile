@@ -20,6 +20,7 @@ WITH_STACK := $(PY) -m backend.devstack run --fast --
 # The settings refuse to load without it; where it is used, nothing connects.
 NO_DATABASE := DATABASE_URL=postgresql://nowhere/none
 PORT ?= 8000
+PROFILE ?= monday
 WORKERS ?= 2
 PYTEST := $(PY) -m pytest -n $(WORKERS) --dist loadgroup
 ARGS ?=
@@ -74,6 +75,10 @@ bench: install ## Measure pushes and pulls against a bare floor, 10 minutes (ARG
 	@$(PY) -m loadtests.bench $(ARGS)
 
 # In order of slowness; each line says by itself what is wrong.
+.PHONY: load
+load: install ## Send a crowd of devices and count every row (PROFILE=monday, ARGS="--list")
+	@$(PY) -m loadtests.load $(PROFILE) $(ARGS)
+
 .PHONY: check
 check: install ## All that CI runs: format, lint, spelling, layers, dependencies, migrations, types, tests
 	$(BIN)/ruff format --check .

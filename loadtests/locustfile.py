@@ -1,4 +1,4 @@
-"""Devices for Locust: each comes when the plan says, pushes its work, pulls to the head, and rests.
+"""Devices for Locust: each comes when the plan says, pushes its work, pulls, and rests.
 
     LOAD_PLAN=plan.json locust -f loadtests/locustfile.py --headless …
 
@@ -25,9 +25,10 @@ from locust.env import Environment
 from locust.exception import StopUser
 
 from fieldsync.wire import Mutation, Op, parse_pull, parse_push, render_push
-from loadtests.load.plan import DevicePlan, Told, read_plan
+from loadtests.load.plan import Told, read_plan
 
 PUSH, PULL = "/api/v1/sync/push", "/api/v1/sync/pull?limit=1000"
+NOT_MODIFIED = 304
 BUSY = frozenset({429, 503})
 BROKEN = 0  # how Locust says that there was no answer
 TRIES_MAX = 60
@@ -53,7 +54,7 @@ class DeviceUser(FastHttpUser):
     def on_start(self) -> None:
         """Become the next device, and wait until it comes."""
         self.device = next(WAITING)
-        self.rng = random.Random(self.device.seed)  # noqa: S311  # repeatable
+        self.rng = random.Random(self.device.seed)  # repeatable
         self.headers = {"Authorization": f"Bearer {self.device.token}"}
         self.told = Told(device=self.device.device)
         self.cursor = self.etag = ""
@@ -86,7 +87,7 @@ class DeviceUser(FastHttpUser):
             self._pull()
         took_s = time.monotonic() - began
         self.told.syncs_s.append(took_s)
-        events.request.fire(
+        events.request.fire(  # type: ignore[no-untyped-call]
             request_type="SYNC", name="a device's whole sync", response_time=took_s * 1000,
             response_length=0, exception=None, context={},
         )  # fmt: skip
@@ -131,7 +132,7 @@ class DeviceUser(FastHttpUser):
             cursor = f"&cursor={self.cursor}" if self.cursor else ""
             tag = {"If-None-Match": self.etag} if self.etag else {}
             answer = self._until_answered("GET", PULL + cursor, {**self.headers, **tag}, None)
-            if answer.status_code == 304:
+            if answer.status_code == NOT_MODIFIED:
                 return
             page = parse_pull(answer.content)
             self.told.pulled += len(page.changes)
@@ -140,7 +141,7 @@ class DeviceUser(FastHttpUser):
                 return
 
     def _until_answered(
-        self, method: str, path: str, headers: dict[str, str], body: bytes | None
+        self, method: str, path: str, headers: dict[str, str], body: Any
     ) -> Any:
         """Return the first answer with a meaning; the same request again until then."""
         name = path.partition("?")[0].rpartition("/")[2]
@@ -150,7 +151,7 @@ class DeviceUser(FastHttpUser):
             ) as answer:
                 status = answer.status_code
                 self.told.statuses[str(status)] = self.told.statuses.get(str(status), 0) + 1
-                if status in {200, 304}:
+                if status in {200, NOT_MODIFIED}:
                     answer.success()
                     return answer
                 if status not in BUSY and status != BROKEN:
@@ -165,7 +166,7 @@ class DeviceUser(FastHttpUser):
         raise GaveUp(message)
 
 
-@events.quitting.add_listener
+@events.quitting.add_listener  # type: ignore[untyped-decorator]
 def write_told(environment: Environment, **_: Any) -> None:
     """Write what each device was told, for whoever counts."""
     del environment

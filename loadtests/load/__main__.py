@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
 
 from backend.devstack.errors import DevstackError
 from backend.devstack.server import ROOT, start_server
@@ -66,7 +67,7 @@ def run(profile: Profile, *, seed: int, plot: Path | None = None) -> dict[str, A
 
     _say("Starting PostgreSQL and Valkey; making tables and people")
     with prepared_database() as stack, ExitStack() as cleanup:
-        devices = _make_devices(profile, random.Random(seed))  # noqa: S311  # repeatable
+        devices = _make_devices(profile, random.Random(seed))  # repeatable
         server = start_server(
             environ={**stack.environ, **ENVIRON, "THROTTLE_RATES": RATES},
             log=stack.folder / "server.log",
@@ -93,7 +94,7 @@ def run(profile: Profile, *, seed: int, plot: Path | None = None) -> dict[str, A
         return _conclude(profile, plan, watch, stack, time.monotonic() - began, plot)
 
 
-def _conclude(  # noqa: PLR0913  # what a run leaves behind
+def _conclude(  # what a run leaves behind
     profile: Profile, plan: Plan, watch: Watch, stack: Stack, seconds: float, plot: Path | None
 ) -> dict[str, Any]:
     from loadtests.load.verdict import judge
@@ -122,7 +123,7 @@ def _make_devices(profile: Profile, rng: random.Random) -> list[DevicePlan]:
             for n in range(profile.held_rows)
         ]
         for start in range(0, len(held), 1_000):
-            local_edits.apply(of_tenant[0].tenant_id, held[start : start + 1_000])
+            local_edits.apply(UUID(of_tenant[0].tenant), held[start : start + 1_000])
         senders += of_tenant
     rng.shuffle(senders)
     arrivals = draw_arrivals(profile, rng)

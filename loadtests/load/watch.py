@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from typing import Final
+from typing import Final, Self
 
 import psutil  # type: ignore[import-untyped]  # no stubs in the lock
 
@@ -34,7 +34,7 @@ class Watch:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> Self:
         self._before_s = cpu_s(self._pid)
         self._began = time.monotonic()
         self._thread.start()
