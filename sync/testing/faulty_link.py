@@ -8,8 +8,8 @@
     assert link.counts[Fault.ANSWER_LOST] > 0
 
 It knows of HTTP/1.1 just what it needs to see where a message ends; what it does not know
-(upgrades, other protocols) passes unchanged. It holds no more than `PIECE_BYTES` of a body in
-each direction. The same `rng` and the same order of requests give the same faults.
+(upgrades, other protocols) passes unchanged. The same `rng` and the same order of requests give
+the same faults.
 """
 
 from __future__ import annotations
@@ -25,21 +25,17 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from sync.testing.http_line import PIECE_BYTES, Message, Side, drop, read_head, tunnel
+from sync.testing.exchange import Exchange
+from sync.testing.http_line import PIECE_BYTES, Message, Side, read_head, tunnel
 
 if TYPE_CHECKING:
     import random
     from collections.abc import AsyncIterator, Iterator
 
 HOST = "127.0.0.1"
-ANSWER_S_MAX = 60.0  # how long an answer that gets lost is waited for: an event stream has no end
 START_S_MAX = 10.0
-LINGER_S_MAX = 5.0  # for the rest of a request that was answered before its end (413)
-WATCH_S = 0.1  # how soon the server learns that a device has hung up
 BACKLOG = 1024  # connections that arrive in the same moment
 REQUEST_LINE = re.compile(rb"^([A-Z]+) \S+ HTTP/1\.[01]\r?\n$")
-INTERIM_STATUS = re.compile(rb"^HTTP/1\.[01] 1(?!01)\d\d\b")
-UPGRADED_STATUS = re.compile(rb"^HTTP/1\.[01] 101\b")
 
 
 class Fault(StrEnum):
@@ -59,6 +55,10 @@ class Fault(StrEnum):
     """The device gets a part of the answer."""
     STALLED = "stalled"
     """A black hole: nobody answers, until the device gives up."""
+    SLOW = "slow"
+    """The request arrives in small pieces, with pauses in between."""
+    LATE = "late"
+    """The device hears nothing; the request arrives up to `delay_s_max` later, behind others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +76,8 @@ class FaultRates:
     delayed: float = 0.0
     answer_truncated: float = 0.0
     stalled: float = 0.0
+    slow: float = 0.0
+    late: float = 0.0
     delay_s_max: float = 0.2
 
     def __post_init__(self) -> None:
@@ -230,10 +232,10 @@ class FaultyLink:
             return False
         head = line + await read_head(device.reader)
         request = Message.of_request(head, device.reader)
-        exchange = _Exchange(device=device, request=request, is_head=request_line[1] == b"HEAD")
+        exchange = Exchange(device=device, request=request, is_head=request_line[1] == b"HEAD")
         return await self._carry_out(exchange, self._choose_fault())
 
-    async def _carry_out(self, exchange: _Exchange, fault: Fault | None) -> bool:
+    async def _carry_out(self, exchange: Exchange, fault: Fault | None) -> bool:
         """Carry `exchange` with its fault; whether the device's connection can be used again."""
         match fault:
             case Fault.CUT_BEFORE:
@@ -243,20 +245,28 @@ class FaultyLink:
             case Fault.DOUBLED:
                 async with self._connect() as one, self._connect() as other:
                     return await exchange.run_doubled(one, other)
+            case Fault.LATE:
+                await exchange.run_late(self._connect, self._draw_delay_s())
+                return False
             case Fault.DELAYED:
-                await asyncio.sleep(self._rng.random() * self._rates.delay_s_max)
+                await asyncio.sleep(self._draw_delay_s())
                 fault = None
             case _:
                 pass
         async with self._connect() as upstream:
             return await self._carry_with(upstream, exchange, fault)
 
-    async def _carry_with(self, upstream: Side, exchange: _Exchange, fault: Fault | None) -> bool:
+    def _draw_delay_s(self) -> float:
+        return self._rng.random() * self._rates.delay_s_max
+
+    async def _carry_with(self, upstream: Side, exchange: Exchange, fault: Fault | None) -> bool:
         match fault:
             case Fault.REQUEST_CUT:
                 return await exchange.run_request_cut(upstream, self._rng)
             case Fault.ANSWER_LOST:
                 return await exchange.run_answer_lost(upstream)
+            case Fault.SLOW:
+                return await exchange.run_slow(upstream)
             case Fault.ANSWER_TRUNCATED:
                 return await exchange.run_answer_truncated(upstream, self._rng)
             case _:
@@ -279,117 +289,3 @@ class FaultyLink:
             yield side
         finally:
             await side.close()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Exchange:
-    """One request of a device and what becomes of it; each `run` says whether it can go on."""
-
-    device: Side
-    request: Message
-    is_head: bool
-
-    async def run(self, upstream: Side) -> bool:
-        async with asyncio.TaskGroup() as group:
-            watching = group.create_task(self._watch())
-            sending = group.create_task(self._send(upstream))
-            answer = await self._read_answer(upstream)
-            if UPGRADED_STATUS.match(answer.head):
-                watching.cancel()
-                await self.device.send(answer.head)
-                await tunnel(self.device, upstream)
-                return False
-            await answer.pass_on(self.device)
-            watching.cancel()
-            return await self._finish(sending, answer)
-
-    async def run_doubled(self, one: Side, other: Side) -> bool:
-        """Send the request on both connections, pass on the answer that comes first."""
-        async with asyncio.timeout(ANSWER_S_MAX), asyncio.TaskGroup() as group:
-            sending = group.create_task(self._send(one, other))
-            answers = {asyncio.create_task(self._read_answer(side)) for side in (one, other)}
-            try:
-                winner = await _take_first(answers)
-                await winner.result().pass_on(self.device)
-                can_go_on = await self._finish(sending, winner.result())
-                for loser in answers - {winner}:  # it has to arrive as well, or nothing is doubled
-                    with suppress(OSError, EOFError):
-                        await drop((await loser).pieces())
-            finally:
-                for answer in answers:
-                    answer.cancel()
-            return can_go_on
-
-    async def run_answer_lost(self, upstream: Side) -> bool:
-        async with asyncio.timeout(ANSWER_S_MAX), asyncio.TaskGroup() as group:
-            sending = group.create_task(self._send(upstream))
-            await drop((await self._read_answer(upstream)).pieces())
-            sending.cancel()
-        raise ConnectionResetError
-
-    async def run_answer_truncated(self, upstream: Side, rng: random.Random) -> bool:
-        async with asyncio.TaskGroup() as group:
-            sending = group.create_task(self._send(upstream))
-            await (await self._read_answer(upstream)).pass_part(self.device, rng)
-            sending.cancel()
-        return False
-
-    async def run_request_cut(self, upstream: Side, rng: random.Random) -> bool:
-        await self.request.pass_part(upstream, rng)
-        await upstream.close()
-        raise ConnectionResetError
-
-    async def swallow(self) -> bool:
-        """Take whatever the device sends until it gives up."""
-        while await self.device.reader.read(PIECE_BYTES):
-            pass
-        return False
-
-    async def _send(self, *upstreams: Side) -> None:
-        """Send the request to every upstream; one that stops listening may still answer."""
-        listening = list(upstreams)
-        await _send_to_each(listening, self.request.head)
-        async for piece in self.request.pieces():
-            await _send_to_each(listening, piece)
-
-    async def _read_answer(self, upstream: Side) -> Message:
-        """The final answer with its body still unread; interim ones (100) are passed on."""
-        while True:
-            head = await read_head(upstream.reader, skipped_lines=1)
-            if not INTERIM_STATUS.match(head):
-                return Message.of_answer(head, upstream.reader, is_to_head=self.is_head)
-            await self.device.send(head)
-
-    async def _finish(self, sending: asyncio.Task[None], answer: Message) -> bool:
-        """Let the request's rest arrive; whether the device can send another one."""
-        await asyncio.wait({sending}, timeout=LINGER_S_MAX)
-        is_over = sending.done()
-        sending.cancel()
-        return is_over and not answer.is_last() and not self.request.is_last()
-
-    async def _watch(self) -> None:
-        """Break off the exchange when the device hangs up, as the server would see it."""
-        while not self.device.has_gone():
-            await asyncio.sleep(WATCH_S)
-        raise ConnectionResetError
-
-
-async def _send_to_each(sides: list[Side], piece: bytes) -> None:
-    for side in tuple(sides):
-        try:
-            await side.send(piece)
-        except OSError:
-            sides.remove(side)
-
-
-async def _take_first(
-    answers: set[asyncio.Task[Message]],
-) -> asyncio.Task[Message]:
-    """The answer that is there first; a connection that broke gives none."""
-    waiting = set(answers)
-    while waiting:
-        done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        for answer in done:
-            if not answer.exception():
-                return answer
-    raise ConnectionResetError

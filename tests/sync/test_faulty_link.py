@@ -289,6 +289,28 @@ def test_stalled_request_is_never_answered(link: FaultyLink, upstream: Upstream)
     assert upstream.bodies == [b"next"]
 
 
+def test_slow_request_arrives_whole(link: FaultyLink, upstream: Upstream) -> None:
+    """In pieces, and with pauses, as from the edge of a cell."""
+    link.force(Fault.SLOW)
+
+    assert ask(link, "/", b"s" * 2_000) == b"got " + b"s" * 2_000
+    assert upstream.bodies == [b"s" * 2_000]
+
+
+def test_late_request_arrives_behind_the_next(upstream: Upstream) -> None:
+    """The device has given it up, and sent another one: the order is not kept."""
+    rates = FaultRates(delay_s_max=0.6)
+    with faulty_link(upstream.url, rates=rates, rng=seeded(2)) as link:
+        link.force(Fault.LATE)
+        with pytest.raises(CUT):
+            ask(link, "/", b"first")
+        assert ask(link, "/", b"second") == b"got second"
+
+        upstream.wait_for(upstream.bodies, 2)
+
+    assert upstream.bodies == [b"second", b"first"]
+
+
 def test_same_seed_gives_the_same_faults(upstream: Upstream) -> None:
     """A failing run can be repeated."""
     rates = FaultRates(answer_lost=0.3, cut_before=0.2, answer_truncated=0.2)
