@@ -79,7 +79,11 @@ def carry_out(
 
 
 def log(actor: Actor, carried: Carried, now: datetime.datetime) -> None:
-    """Tell the feed of what was written; must be the transaction's last statement."""
+    """Tell the feed of what was written; must be the transaction's last statement.
+
+    Raises:
+        NeedsCare: as `carry_out`; or rows that it rested on came to the actor, or left, meanwhile.
+    """
     writes, facts = carried.writes, carried.facts
     if not writes:
         return
@@ -93,7 +97,11 @@ def log(actor: Actor, carried: Carried, now: datetime.datetime) -> None:
         return
     # A row with heirs changes scopes, here or meanwhile elsewhere: look again under the lock.
     changelog.lock_stream(actor.tenant_id)
-    facts = changelog.read_facts(actor.tenant_id, {write.key for write in writes} | parents)
+    before = facts
+    asked = before.rows.keys() | {write.key for write in writes} | parents
+    facts = changelog.read_facts(actor.tenant_id, asked)
+    if any(actor.can_see(facts.scopes(k)) != actor.can_see(before.scopes(k)) for k in asked):
+        raise NeedsCare  # decided on rows that have come to the actor since, or left
     changes = scopes.changes_of(writes, facts, _find_resting(actor, writes, facts))
     is_move = scopes.is_move(changes, facts)
     if is_move:

@@ -57,7 +57,7 @@ class Valkey:
         raise RuntimeError(message)
 
 
-class _OwnValkey(Valkey):
+class OwnValkey(Valkey):
     """A server process that we started."""
 
     def __init__(self, *, place: _Place, child: Child, port: int) -> None:
@@ -92,7 +92,7 @@ def start_valkey(*, folder: Path, environ: Mapping[str, str] = os.environ) -> Va
         return Valkey(url=url)
     place = _Place(program=find_program(), folder=folder, password=secrets.token_hex(16))
     child, port = place.make_listener().start()
-    return _OwnValkey(place=place, child=child, port=port)
+    return OwnValkey(place=place, child=child, port=port)
 
 
 def find_program() -> Path:

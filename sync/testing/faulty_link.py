@@ -116,8 +116,7 @@ class FaultyLink:
     """A running link; its methods may be called from any thread."""
 
     def __init__(self, upstream: str, *, rng: random.Random, rates: FaultRates) -> None:
-        parts = urlsplit(upstream)
-        self._upstream = (parts.hostname or HOST, parts.port or 80)
+        self.redirect(upstream)
         self._rng = rng
         self._rates = rates
         self._forced: deque[Fault | None] = deque()
@@ -150,6 +149,11 @@ class FaultyLink:
     def set_rates(self, rates: FaultRates) -> None:
         """Give all later requests these faults."""
         self._rates = rates
+
+    def redirect(self, upstream: str) -> None:
+        """Lead all later requests to another server; what is under way stays where it is."""
+        parts = urlsplit(upstream)
+        self._upstream = (parts.hostname or HOST, parts.port or 80)
 
     def heal(self) -> None:
         """No more faults; what is under way keeps its fault."""

@@ -80,14 +80,14 @@ class Catch:
         """Hand over the push that was stopped."""
         self._caught.put(caught)
 
-    def wait(self) -> Caught:
+    def wait(self, timeout_s: float = WAIT_S_MAX) -> Caught:
         """Return the push that was stopped, as soon as there is one.
 
         Raises:
             TimeoutError: none came.
         """
         try:
-            return self._caught.get(timeout=WAIT_S_MAX)
+            return self._caught.get(timeout=timeout_s)
         except queue.Empty:
             message = "no push came to the failpoint"
             raise TimeoutError(message) from None

@@ -12,9 +12,7 @@ from typing import Any
 from backend.asgi import application as served
 
 # isort: split
-from django.db import connection
-
-from sync.testing.remote_failpoints import ask_at_every_point
+from tests.faults.arming import arm_failpoints
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
@@ -27,10 +25,4 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
     await served(scope, receive, send_signed)
 
 
-def database_process() -> int:
-    """Return the process id of this thread's database session."""
-    driver = connection.connection
-    return driver.info.backend_pid if driver and not driver.closed else 0
-
-
-ask_at_every_point(os.environ["FAILPOINT_CONTROL"], database_process=database_process)
+arm_failpoints()
