@@ -113,7 +113,9 @@ def _render(figures: dict[str, Any]) -> str:
         shown = (
             ", ".join(f"{k} {v:,}" for k, v in value.items()) if isinstance(value, dict) else value
         )
-        lines.append(f"  {name:<28} {shown:,}" if isinstance(shown, int) else f"  {name:<28} {shown}")
+        lines.append(
+            f"  {name:<28} {shown:,}" if isinstance(shown, int) else f"  {name:<28} {shown}"
+        )
     found = figures["violations"]
     lines += found[:SHOWN_MAX]
     if len(found) > SHOWN_MAX:

@@ -1,8 +1,8 @@
 """The campaign's server: ours, with a clock that can jump, failpoints, and perhaps a planted bug.
 
-    FAILPOINT_CONTROL=host:port    every failpoint asks there before it passes
-    CLOCK_FILE=…                   its text is how many seconds the clock is ahead
-    PLANTED_BUG=name               see `server_bugs`
+FAILPOINT_CONTROL=host:port    every failpoint asks there before it passes
+CLOCK_FILE=…                   its text is how many seconds the clock is ahead
+PLANTED_BUG=name               see `server_bugs`
 """
 
 from __future__ import annotations

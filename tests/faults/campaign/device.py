@@ -15,13 +15,14 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx2
 
 import fieldsync
+from sync.clock import utc_now
 from tests.faults.campaign.history import (
     NOTES,
     ORDERS,
@@ -80,7 +81,7 @@ class Device:
         return fieldsync.Client(
             self._url, store=self.path, http=http, retry=RETRY, timeout_s=TIMEOUT_S,
             rng=random.Random(f"{self.history.seed} {self.number}"), app_version="1",
-            flush_edits=False, now=lambda: datetime.now(UTC) + self._ahead,
+            flush_edits=False, now=lambda: utc_now() + self._ahead,
         )  # fmt: skip
 
     # what people do
@@ -372,9 +373,7 @@ class Recorder(httpx2.BaseTransport):
             self._note(request, body, None, b"")
             raise
         assert isinstance(response.stream, httpx2.SyncByteStream)
-        stream = _Tee(
-            response.stream, lambda pieces: self._take(request, body, response, pieces)
-        )
+        stream = _Tee(response.stream, lambda pieces: self._take(request, body, response, pieces))
         return httpx2.Response(
             status_code=response.status_code, headers=response.headers, stream=stream,
             extensions=response.extensions,

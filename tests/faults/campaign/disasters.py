@@ -17,7 +17,7 @@ import psycopg
 import redis
 
 from sync.failpoints import Point
-from tests.faults.campaign.stage import Stage, close_sessions
+from tests.faults.campaign.stage import Stage
 
 Disaster = Callable[[Stage, random.Random], None]
 STOPPED_S: Final = 20.0
@@ -168,15 +168,7 @@ def clock_jumps(stage: Stage, rng: random.Random) -> None:
 def feed_is_pruned(stage: Stage, rng: random.Random) -> None:
     """Tombstones go, as young as they are, and the tables are vacuumed."""
     del rng
-    from sync import tombstones, transactions
-    from sync.clock import utc_now
-
-    for _ in range(CATCHES):
-        for old in transactions.run(lambda _: list(tombstones.list_old(utc_now()))):
-            transactions.run(lambda _, old=old: tombstones.prune(old, 1_000))  # type: ignore[misc]
-        with stage.connect() as session:
-            session.execute("VACUUM sync_change, sync_entry, sync_stream")
-    close_sessions()
+    stage.prune(times=CATCHES)
 
 
 @disaster

@@ -135,6 +135,7 @@ class History:
     sights: list[Sight] = dataclasses.field(default_factory=list)
     replicas: list[Replica] = dataclasses.field(default_factory=list)
     committed: list[Committed] = dataclasses.field(default_factory=list)
+    forgotten: list[Committed] = dataclasses.field(default_factory=list)  # by a restore
     receipts: dict[str, str] = dataclasses.field(default_factory=dict)  # key -> hash of the answer
     epoch: bytes = b""
     disagreements: list[str] = dataclasses.field(default_factory=list)

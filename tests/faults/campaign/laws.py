@@ -1,12 +1,12 @@
 """Laws: what is true of every history, whatever happened in it. Each is a replay in O(n). Pure.
 
-    W1  nothing_is_lost, no_delete_is_lost,       W6  groups_are_whole
-        nothing_is_overwritten_unseen             W7  versions_are_dense
-    W2  nothing_is_applied_twice                  W8  a_key_has_one_answer
-    W3  replicas_equal_the_server,                W9  outboxes_drain
-        tables_agree                              W10 statuses_are_documented
-    W4  nothing_is_skipped                        W11 is asked of the stage, when all have gone
-    W5  nobody_sees_strangers
+W1  nothing_is_lost, no_delete_is_lost,       W6  groups_are_whole
+    nothing_is_overwritten_unseen             W7  versions_are_dense
+W2  nothing_is_applied_twice                  W8  a_key_has_one_answer
+W3  replicas_equal_the_server,                W9  outboxes_drain
+    tables_agree                              W10 statuses_are_documented
+W4  nothing_is_skipped                        W11 is asked of the stage, when all have gone
+W5  nobody_sees_strangers
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from tests.faults.campaign.history import (
     TEXTS,
     Committed,
     Deleted,
+    Exchange,
     History,
     Name,
     Person,
     Written,
 )
 
+OK: Final = 200
 DRAIN_S_MAX: Final = 60.0
 # To a device in order, besides 0: no answer at all.
 STATUSES: Final = frozenset({0, 200, 304, 401, 409, 410, 429, 503})
@@ -56,9 +58,7 @@ class Replay:
         return {
             name: change
             for name, change in self.rows.items()
-            if name[0] in TEXTS
-            and change.op == "upsert"
-            and person.sees(self._territory(change))
+            if name[0] in TEXTS and change.op == "upsert" and person.sees(self._territory(change))
         }
 
     def _territory(self, change: Committed) -> str | None:
@@ -68,10 +68,10 @@ class Replay:
         return self._sites.get(change.data["site"])
 
 
-def diffs(history: History) -> Iterator[tuple[Committed, str, str, str]]:
+def diffs(changes: Sequence[Committed]) -> Iterator[tuple[Committed, str, str, str]]:
     """Yield what people wrote, in its order: change, field, the value before, the new one."""
     known: dict[Name, Committed] = {}
-    for change in history.committed:
+    for change in changes:
         before = known.get(change.name)
         for field in TEXTS.get(change.name[0], ()):
             old = before.data.get(field, "") if before else ""
@@ -82,7 +82,7 @@ def diffs(history: History) -> Iterator[tuple[Committed, str, str, str]]:
 
 
 def _reached(history: History) -> set[str]:
-    return {new for _, _, _, new in diffs(history)}
+    return {new for _, _, _, new in diffs(history.committed)}
 
 
 def nothing_is_lost(history: History) -> Iterator[str]:
@@ -90,10 +90,24 @@ def nothing_is_lost(history: History) -> Iterator[str]:
     safe = _reached(history) | history.given_up
     for replica in history.replicas:
         safe |= {str(value) for _, _, mine in replica.issues for value in mine.values()}
+    safe |= _written_over_since_the_restore(history)
     last: dict[object, Written] = {each.place: each for each in history.written}
     for each in last.values():
         if each.value not in safe:
             yield f"lost: {each}"
+
+
+def _written_over_since_the_restore(history: History) -> set[str]:
+    """What a restore has forgotten, of rows that others have brought beyond that version since.
+
+    To the phone that knows of it, it looks as if it had been there: see ADR 23, "Hole".
+    """
+    last = {change.name: change.version for change in history.committed}
+    return {
+        new
+        for change, _, _, new in diffs(history.forgotten)
+        if last.get(change.name, 0) > change.version
+    }
 
 
 def no_delete_is_lost(history: History) -> Iterator[str]:
@@ -114,7 +128,7 @@ def nothing_is_overwritten_unseen(history: History) -> Iterator[str]:
     """
     if history.is_restored:
         return
-    for change, field, old, new in diffs(history):
+    for change, field, old, new in diffs(history.committed):
         if old and change.device_id and not _has_seen(history, new, old):
             yield f"{change.name} {field}: {new!r} over {old!r}, which its writer had not seen"
     yield from _deleted_unseen(history)
@@ -153,7 +167,9 @@ def _has_seen(history: History, value: str, other: str) -> bool:
 
 def nothing_is_applied_twice(history: History) -> Iterator[str]:
     """No value comes into its field twice, unless a person wanted it once more."""
-    times = Counter((change.name, field, new) for change, field, _, new in diffs(history))
+    times = Counter(
+        (change.name, field, new) for change, field, _, new in diffs(history.committed)
+    )
     for (name, field, value), number in times.items():
         if number > 1 and value not in history.chosen:
             yield f"{value!r} came {number} times into {field} of {name}"
@@ -217,23 +233,27 @@ def nobody_sees_strangers(history: History) -> Iterator[str]:
 
 
 def groups_are_whole(history: History) -> Iterator[str]:
-    """All of a group is committed in one transaction, or nothing; and no cursor stops inside."""
-    if not history.is_restored:
-        at = {(c.name, field, new): c.transaction for c, field, _, new in diffs(history)}
-        for visit in history.visits:
-            found = {at.get(member) for member in visit.members}
-            if len(found) > 1:
-                yield f"{visit.members} were committed in {found}"
+    """All of a group is committed in one transaction, or nothing."""
+    if history.is_restored:  # it comes back in parts, as far as it was lost
+        return
+    at = {(c.name, field, new): c.transaction for c, field, _, new in diffs(history.committed)}
+    for visit in history.visits:
+        found = {at.get(member) for member in visit.members}
+        if len(found) > 1:
+            yield f"{visit.members} were committed in {found}"
+
+
+def nobody_reads_half_a_transaction(history: History) -> Iterator[str]:
+    """No sync ends at a place in the feed that is inside of a transaction."""
     spans: dict[int, tuple[int, int]] = {}
     for change in history.committed:
         low, high = spans.get(change.transaction, (change.seq, change.seq))
         spans[change.transaction] = min(low, change.seq), max(high, change.seq)
     for sight in history.sights:
-        if sight.epoch != history.epoch:
-            continue
-        for low, high in spans.values():
-            if low <= sight.seq < high:
-                yield f"device {sight.device} stands at {sight.seq}, within {low} to {high}"
+        if sight.epoch == history.epoch:
+            for low, high in spans.values():
+                if low <= sight.seq < high:
+                    yield f"device {sight.device} stands at {sight.seq}, within {low} to {high}"
 
 
 def versions_are_dense(history: History) -> Iterator[str]:
@@ -258,24 +278,30 @@ def versions_are_dense(history: History) -> Iterator[str]:
         known[change.name], last_seq = change, change.seq
 
 
+def a_key_has_one_body(history: History) -> Iterator[str]:
+    """Under a key go the same bytes, whenever and however often."""
+    for named, sent in _by_key(history).items():
+        bodies = {each.body for each in sent}
+        if len(bodies) > 1:
+            yield f"{named}: {len(bodies)} bodies"
+
+
 def a_key_has_one_answer(history: History) -> Iterator[str]:
-    """Under a key go the same bytes, and come the same bytes: those that are stored."""
-    bodies: dict[tuple[int, str], set[str]] = {}
-    answers: dict[tuple[int, str], set[str]] = {}
+    """Under a key come the same bytes: those that are stored."""
+    if history.is_restored:  # what was answered before is forgotten
+        return
+    for named, sent in _by_key(history).items():
+        answers = {each.answer for each in sent if each.status == OK}
+        if not answers <= {history.receipts.get(named[1], "none")}:
+            yield f"{named}: {len(answers)} answers, not all of them the one that is kept"
+
+
+def _by_key(history: History) -> dict[tuple[int, str], list[Exchange]]:
+    found: dict[tuple[int, str], list[Exchange]] = {}
     for each in history.exchanges:
-        if not each.key:
-            continue
-        bodies.setdefault((each.device, each.key), set()).add(each.body)
-        if each.status == 200 and each.answer:
-            answers.setdefault((each.device, each.key), set()).add(each.answer)
-    for named, found in bodies.items():
-        if len(found) > 1:
-            yield f"{named}: {len(found)} bodies"
-    for named, found in answers.items():
-        if len(found) > 1 and not history.is_restored:
-            yield f"{named}: {len(found)} answers"
-        if not history.is_restored and not found <= {history.receipts.get(named[1], "none")}:
-            yield f"{named}: an answer that is not the one that is kept"
+        if each.key:
+            found.setdefault((each.device, each.key), []).append(each)
+    return found
 
 
 def outboxes_drain(history: History) -> Iterator[str]:
@@ -306,7 +332,9 @@ LAWS: Final[Sequence[tuple[str, Law]]] = (
     ("W4", nothing_is_skipped),
     ("W5", nobody_sees_strangers),
     ("W6", groups_are_whole),
+    ("W6", nobody_reads_half_a_transaction),
     ("W7", versions_are_dense),
+    ("W8", a_key_has_one_body),
     ("W8", a_key_has_one_answer),
     ("W9", outboxes_drain),
     ("W10", statuses_are_documented),

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -47,10 +49,10 @@ def set_up(owner_url: str) -> None:
         session.execute(SET_UP)
 
 
-def close_history(history: History, owner_url: str) -> None:
-    """Add what the database says to a history that is over."""
+def read_committed(tenant_id: UUID, owner_url: str) -> list[Committed]:
+    """Return all that was ever committed of a tenant, in its order."""
     with psycopg.connect(owner_url) as session:
-        history.committed = [
+        return [
             Committed(
                 seq=seq,
                 name=(collection, row_id),
@@ -62,9 +64,15 @@ def close_history(history: History, owner_url: str) -> None:
                 at=at,
             )
             for seq, collection, row_id, op, version, payload, device_id, transaction, at in (
-                session.execute(_CHANGES, [history.tenant_id]).fetchall()
+                session.execute(_CHANGES, [tenant_id]).fetchall()
             )
         ]
+
+
+def close_history(history: History, owner_url: str) -> None:
+    """Add what the database says to a history that is over."""
+    history.committed = read_committed(history.tenant_id, owner_url)
+    with psycopg.connect(owner_url) as session:
         history.receipts = {
             key: hashlib.sha256(bytes(answer)).hexdigest()
             for key, answer in session.execute(_RECEIPTS, [history.tenant_id]).fetchall()
@@ -73,7 +81,7 @@ def close_history(history: History, owner_url: str) -> None:
         epoch = found[0] if found else UUID(int=0)
         history.epoch = epoch.bytes
 
-        def query(sql: str, parameters: object = ()) -> list[tuple[object, ...]]:
-            return session.execute(sql.encode(), parameters or None).fetchall()  # type: ignore[arg-type]
+        def query(sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+            return session.execute(sql.encode(), parameters or None).fetchall()
 
-        history.disagreements = disagreements(query, history.tenant_id)  # type: ignore[arg-type]
+        history.disagreements = disagreements(query, history.tenant_id)

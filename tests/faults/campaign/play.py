@@ -1,7 +1,7 @@
 """A round: some histories at once on one stage, and perhaps a disaster in their middle.
 
-    tenants -> devices log in -> everybody works ──────> heal -> drain -> what the database says
-                                   `── the disaster ──'
+tenants -> devices log in -> everybody works ──────> heal -> drain -> what the database says
+                               `── the disaster ──'
 """
 
 from __future__ import annotations
@@ -40,7 +40,12 @@ class _Play:
 
 
 def play_round(
-    stage: Stage, numbers: Sequence[int], seed: str, disaster: str = ""
+    stage: Stage,
+    numbers: Sequence[int],
+    seed: str,
+    disaster: str = "",
+    *,
+    drain_s: float = DRAIN_S_MAX,
 ) -> list[History]:
     """Play the histories of these numbers at once, and return them."""
     from tests.faults.campaign.people import found_tenant  # needs Django, which the stage sets up
@@ -51,9 +56,7 @@ def play_round(
         found_tenant(number, script, disaster)
         for number, script in zip(numbers, scripts, strict=True)
     ]
-    if disaster == RESTORES:
-        stage.save()
-        stage.wait_until_well()
+    stage.histories = histories
     with ExitStack() as cleanup:
         plays = [
             _open(stage, history, script, cleanup)
@@ -63,11 +66,14 @@ def play_round(
         devices = [device for play in plays for device in play.devices]
         _at_once(devices, Device.log_in)
         _at_once(devices, Device.sync)
+        if disaster == RESTORES:
+            stage.save()
+            stage.wait_until_well()
         for play in plays:
             play.link.set_rates(LINKS[play.script.link])
-        with _happening(stage, disaster, rng, histories):
+        with _happening(stage, disaster, rng):
             _at_once(devices, lambda each: _work(each, scripts))
-        _heal(stage, plays)
+        _heal(stage, plays, drain_s)
         for play in plays:
             play.history.replicas = [device.close() for device in play.devices]
             ledger.close_history(play.history, stage.postgres.owner_url)
@@ -94,9 +100,7 @@ def _work(device: Device, scripts: Sequence[Script]) -> None:
 
 
 @contextmanager
-def _happening(
-    stage: Stage, disaster: str, rng: random.Random, histories: Sequence[History]
-) -> Iterator[None]:
+def _happening(stage: Stage, disaster: str, rng: random.Random) -> Iterator[None]:
     """Have the disaster happen during the block; both are over at its end."""
     errors: list[str] = []
 
@@ -113,19 +117,17 @@ def _happening(
         yield
     finally:
         thread.join()
-    for history in histories:
-        history.is_restored = disaster == RESTORES
     if errors:
         message = f"the disaster {disaster!r} went wrong by itself:\n{errors[0]}"
         raise RuntimeError(message)
 
 
-def _heal(stage: Stage, plays: Sequence[_Play]) -> None:
+def _heal(stage: Stage, plays: Sequence[_Play], drain_s: float) -> None:
     stage.wait_until_well()
     for play in plays:
         play.link.heal()
     began = time.monotonic()
-    until = began + DRAIN_S_MAX
+    until = began + drain_s
 
     def drain(device: Device) -> None:
         device.drain(until)

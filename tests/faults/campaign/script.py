@@ -14,7 +14,7 @@ SHARES: Final = {
     "create": (2, 3),
     "note": (1, 2),
     "visit": (1, 2),
-    "delete": (2, 0),
+    "delete": (4, 0),
     "move": (3, 0),
     "settle": (2, 2),
     "sync": (6, 6),

@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ import django
 import psycopg
 
 from backend.devstack.postgres import OwnPostgres
+from backend.devstack.processes import run_command
 from backend.devstack.server import ROOT, Server, start_server
 from backend.devstack.stack import Stack, devstack
 from backend.devstack.valkey import OwnValkey
@@ -31,6 +33,7 @@ from loadtests.bench.processes import list_tree
 from sync.testing.faulty_link import FaultyLink
 from sync.testing.remote_failpoints import FailpointControl, failpoint_control
 from tests.faults.campaign import ledger
+from tests.faults.campaign.history import History
 
 APPLICATION: Final = "tests.faults.campaign.application:application"
 SERVICES: Final = ("DATABASE_URL", "REDIS_URL")
@@ -59,6 +62,7 @@ class Stage:
     bug: str = ""
     links: list[FaultyLink] = dataclasses.field(default_factory=list)
     armed: Server | None = None
+    histories: list[History] = dataclasses.field(default_factory=list)  # of the round
     _count: int = 0
 
     @property
@@ -78,18 +82,24 @@ class Stage:
         """Whose text says how many seconds the servers' clocks are ahead."""
         return self.stack.folder / "clock"
 
+    @property
+    def environ(self) -> dict[str, str]:
+        """The variables of a process of ours, with the bug planted if there is one."""
+        own = {"CLOCK_FILE": str(self.clock), "PLANTED_BUG": self.bug}
+        return {**self.stack.environ, **ENVIRON, **own}
+
     def connect(self) -> psycopg.Connection[tuple[object, ...]]:
         """Return a session of the tables' owner."""
         return psycopg.connect(self.postgres.owner_url, autocommit=True)
 
     def start_server(self, *, is_armed: bool = False) -> Server:
-        """Start one more server, with the bug planted if there is one."""
+        """Start one more server."""
         self._count += 1
-        environ = {**self.stack.environ, **ENVIRON, "CLOCK_FILE": str(self.clock)}
+        environ = self.environ
         if is_armed:
             environ["FAILPOINT_CONTROL"] = self.control.address
         return start_server(
-            environ={**environ, "PLANTED_BUG": self.bug},
+            environ=environ,
             log=self.stack.folder / f"server-{self._count}.log",
             workers=WORKERS,
             application=APPLICATION,
@@ -156,6 +166,9 @@ class Stage:
         from django.core.management import call_command
 
         self.server.stop()
+        for history in self.histories:
+            history.forgotten = ledger.read_committed(history.tenant_id, self.postgres.owner_url)
+            history.is_restored = True
         self.postgres.stop(crash=True)
         shutil.rmtree(self.postgres.cluster.data)
         self.saved.rename(self.postgres.cluster.data)
@@ -166,6 +179,24 @@ class Stage:
         close_sessions()
         self.server = self.start_server()
         self.lead_to(self.server)
+
+    def prune(self, *, times: int) -> None:
+        """Let another process prune the feed, and wait for its end."""
+        log = self.stack.folder / "prune.log"
+        run_command(
+            name="prune",
+            command=[sys.executable, "-m", "tests.faults.campaign.pruning", str(times)],
+            environ={**os.environ, **self.environ},
+            log=log,
+            cwd=ROOT,
+        )
+
+    def plant(self, bug: str) -> None:
+        """Have servers with that bug from now on; without a name, right ones."""
+        if bug != self.bug:
+            self.bug = bug
+            self.disarm()
+            self.restart_server()
 
     def wait_until_well(self) -> None:
         """Return when the database and the server answer again.
@@ -192,9 +223,7 @@ class Stage:
                 " FROM pg_stat_activity WHERE backend_type = 'client backend'"
                 " AND pid <> pg_backend_pid()"
             ).fetchone()
-            waiting = session.execute(
-                "SELECT count(*) FROM pg_locks WHERE NOT granted"
-            ).fetchone()
+            waiting = session.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()
         assert found is not None
         assert waiting is not None
         sizes = [process.memory_full_info().uss for process in list_tree(self.server.child.pid)]

@@ -158,3 +158,24 @@ def titles(server: Any) -> dict[str, str]:
 def kept(phone: Any) -> int:
     store = phone.client._engine.local.store
     return int(store.writer.value("SELECT count(*) FROM echoed"))
+
+
+def test_edit_is_given_back_where_another_has_taken_its_version(
+    server: Any, phone: Any, second: Any
+) -> None:
+    """Versions count from the backup on: the same number need not be the same edit."""
+    row_id = phone["work_orders"].create({"title": "first", "notes": "none"})
+    phone.sync()
+    second.sync()
+    backup = server.backup()
+    phone["work_orders"].update(row_id, {"title": "mine"})
+    phone.sync()
+    server.restore(backup)
+    second["work_orders"].update(row_id, {"title": "theirs"})
+    second.sync()
+
+    phone.sync()
+
+    (issue,) = phone.client.issues()
+    assert (issue.outcome, issue.mine) == ("conflict", {"title": "mine"})
+    assert phone["work_orders"].get(row_id).data["title"] == "theirs"

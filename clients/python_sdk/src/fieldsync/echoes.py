@@ -26,14 +26,17 @@ if TYPE_CHECKING:
 KEPT = timedelta(days=7)  # as old as a backup may be: few restore an older one
 
 COLUMNS = "collection, row_id, op, data, base_version, groups, version"
-# A row is lost when the fresh pull has not brought it, or not as new as it was; a deletion, when
-# the row is there again.
+# A row is lost when the fresh pull has not brought it, or not as new as it was, or at that version
+# with other values: others have made it since. A deletion, when the row is there again. (What only
+# looks otherwise, as the server writes it in its own way, is `unchanged` to it.)
 LOST = """
 SELECT e.seq, e.collection, e.row_id, e.version, e.op, e.data, e.base_version, e.groups
   FROM echoed AS e LEFT JOIN replica AS r
     ON (r.collection, r.row_id) = (e.collection, e.row_id) AND r.generation = ?
  WHERE CASE e.op WHEN 'delete' THEN r.version < e.version
-       ELSE r.version IS NULL OR r.version < e.version END
+       ELSE r.version IS NULL OR r.version < e.version OR r.version = e.version AND EXISTS (
+           SELECT 1 FROM json_each(e.data) AS own
+            WHERE (SELECT value FROM json_each(r.data) WHERE key = own.key) IS NOT own.value) END
  ORDER BY e.seq
 """
 
