@@ -21,6 +21,7 @@ WITH_STACK := $(PY) -m backend.devstack run --fast --
 NO_DATABASE := DATABASE_URL=postgresql://nowhere/none
 PORT ?= 8000
 PROFILE ?= monday
+SEED ?= 1
 WORKERS ?= 2
 PYTEST := $(PY) -m pytest -n $(WORKERS) --dist loadgroup
 ARGS ?=
@@ -56,6 +57,11 @@ test-pgbouncer: install ## Run the tests with PgBouncer before PostgreSQL, a ses
 laws: install ## Try the laws of the pull and those of the SDK on 5,000 histories each, half an hour
 	@GAPS_ROUNDS=100 $(WITH_STACK) $(PYTEST) -v --hypothesis-profile=many tests/laws/test_pull.py \
 		tests/sdk/test_laws.py tests/faults/test_feed_has_no_gaps.py $(ARGS)
+
+# 2,000 histories; --bugs hunts for planted bugs instead, --list names what can happen.
+.PHONY: faults
+faults: install ## Play random histories while servers and databases die, and hold them to the laws (SEED=1)
+	@$(PY) -m tests.faults.campaign --seed $(SEED) $(ARGS)
 
 .PHONY: up
 up: ## Run everything in containers (HOST=sync.example.com, or http://localhost); needs Docker

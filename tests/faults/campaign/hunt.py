@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
+from tests.faults.campaign import report
 from tests.faults.campaign.disasters import DISASTERS
 from tests.faults.campaign.laws import violations
 from tests.faults.campaign.play import play_round
@@ -53,6 +54,20 @@ def list_bugs() -> dict[str, str]:
     from tests.faults.campaign import server_bugs  # needs Django
 
     return dict.fromkeys(server_bugs.BUGS, "server") | dict.fromkeys(IN_SDK, "SDK")
+
+
+def hunt_all(stage: Stage, bugs: Sequence[str], seed: str) -> dict[str, Any]:
+    """Hunt for these bugs, or for all; return the figures."""
+    names = list(bugs or list_bugs())
+    if unknown := sorted(set(names) - list_bugs().keys()):
+        message = f"there is no planted bug {unknown[0]!r}"
+        raise SystemExit(message)
+    found = []
+    for name in names:
+        each = hunt(stage, name, seed)
+        found.append(dataclasses.asdict(each))
+        report.say(f"{name}: {each.law or 'NOT FOUND'} after {each.histories} histories")
+    return {"seed": seed, "bugs": found, "ok": all(each["law"] for each in found)}
 
 
 def hunt(stage: Stage, bug: str, seed: str) -> Found:
