@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any, Final
 
@@ -56,6 +55,15 @@ class Bug:
 BUGS: Final[dict[str, Bug]] = {}
 PAUSE_S: Final = 0.01  # between two steps that ought to be one: as long as a busy machine takes
 _own = threading.local()
+_replaced: list[tuple[Any, str, Any]] = []
+_sessions: list[psycopg.Connection[tuple[Any, ...]]] = []
+
+
+def _sleep() -> None:
+    time.sleep(PAUSE_S)
+
+
+_own_pause: list[Callable[[], object]] = [_sleep]
 
 
 def bug(name: str, *, disaster: str = "") -> Callable[[Plant], Plant]:
@@ -80,16 +88,38 @@ def plant(name: str) -> None:
 def _put(whole: Any, **parts: Any) -> None:
     """Have these parts of a module or a class in place of its own."""
     for name, part in parts.items():
+        _replaced.append((whole, name, getattr(whole, name)))
         setattr(whole, name, part)
+
+
+@contextlib.contextmanager
+def planted(name: str, pause: Callable[[], object]) -> Iterator[None]:
+    """Plant a bug for a block; `pause` comes where two steps ought to be one."""
+    _own_pause[0] = pause
+    plant(name)
+    try:
+        yield
+    finally:
+        while _replaced:
+            setattr(*_replaced.pop())
+        while _sessions:
+            _sessions.pop().close()
+        _own_pause[0] = _sleep
+
+
+def _pause() -> None:
+    _own_pause[0]()
 
 
 def _session() -> psycopg.Connection[tuple[Any, ...]]:
     """Return a session of this thread beside Django's, of the tables' owner."""
     held: psycopg.Connection[tuple[Any, ...]] | None = getattr(_own, "session", None)
     if held is None or held.closed:
-        held = _own.session = psycopg.connect(
-            os.environ["DATABASE_URL"] + "?options=-c%20role%3Dfieldsync_owner", autocommit=True
-        )
+        given = connection.get_connection_params()
+        named = {name: given[name] for name in ("host", "port", "dbname", "user", "password")}
+        held = psycopg.connect(**named, options="-c role=fieldsync_owner", autocommit=True)
+        _own.session = held
+        _sessions.append(held)
     return held
 
 
@@ -134,7 +164,7 @@ def _() -> None:
             "UPDATE sync_stream SET head = head + %s WHERE tenant_id = %s RETURNING head - %s",
             [seqs, tenant_id, seqs],
         )
-        time.sleep(PAUSE_S)
+        _pause()
         return _append_at(_only(found), tenant_id, changes, **rest)
 
     _put(changelog, append=append)
@@ -146,7 +176,7 @@ def _() -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT head FROM sync_stream WHERE tenant_id = %s", [tenant_id])
             head = _only(cursor)
-        time.sleep(PAUSE_S)
+        _pause()
         return _append_at(head, tenant_id, changes, is_move=is_move, **rest)
 
     _put(changelog, append=append)
@@ -158,11 +188,11 @@ def _() -> None:
 
     def follow_on(reading: Any, place: Any, limit: int) -> Any:
         lines, reached = follow(reading, place, limit)
-        time.sleep(PAUSE_S)
+        _pause()
         head = changelog.read_stream(reading.actor.tenant_id).head
         return lines, changed(reached, seq=max(reached.seq, head))
 
-    feed._STEPS[Phase.FEED] = follow_on
+    _put(feed, _STEPS={**feed._STEPS, Phase.FEED: follow_on})
     is_done = feed._Reading.is_done
     _put(
         feed._Reading,
@@ -230,7 +260,7 @@ def _() -> None:
         if known is not None:
             return receipts._answer(known)
         _own.claim = (actor, key, fingerprint, now)
-        time.sleep(PAUSE_S)
+        _pause()
         return None
 
     def write(actor: Any, key: str, answer: Any) -> None:
@@ -250,7 +280,7 @@ def _() -> None:
         _own.answer = None
         found = run(work, rng)
         if _own.answer:
-            time.sleep(PAUSE_S)
+            _pause()
             keep(*_own.answer)
         return found
 
@@ -327,7 +357,7 @@ def _() -> None:
 
     def lock_slowly(*given: Any) -> Any:
         found = lock(*given)
-        time.sleep(PAUSE_S)
+        _pause()
         return found
 
     _put(storage, lock=lock_slowly)
