@@ -13,8 +13,10 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from django.core.exceptions import ValidationError as DjangoValidationError
 from msgspec.structs import replace
 from rest_framework import serializers
+from rest_framework.fields import get_error_detail
 
 from sync.fields import REMOVED, FieldSpec, NestedSpec
 from sync.plain_rows import PlainRows
@@ -73,6 +75,38 @@ def _unknown_collection(name: str) -> FieldError:
     return FieldError(path="collection", code="unknown_collection", detail=detail)
 
 
+class _Contained:
+    """A validator of Django's whose errors hold nothing.
+
+    Such an error is in its own list, and has the value, and by its traceback whoever called: with
+    it, a refused push would stay until the collector comes, which counts objects and not bytes.
+    """
+
+    def __init__(self, validator: Any) -> None:
+        self._validator = validator
+
+    def __call__(self, value: Any) -> None:
+        try:
+            self._validator(value)
+        except DjangoValidationError as error:
+            detail = get_error_detail(error)
+            for each in (error, *error.error_list):
+                each.__traceback__, each.error_list = None, []
+            raise serializers.ValidationError(detail) from None
+
+
+def _contain(field: serializers.Field[Any, Any, Any, Any]) -> None:
+    """Contain the validators of a field, and of all that is in it."""
+    field.validators = [
+        each if getattr(each, "requires_context", False) else _Contained(each)
+        for each in field.validators
+    ]
+    parts = getattr(field, "fields", {})
+    inner = [*parts.values(), *([field.child] if hasattr(field, "child") else [])]
+    for each in inner:
+        _contain(each)
+
+
 class RowJudge:
     """One serializer, made once and asked row by row, as its ListSerializer would."""
 
@@ -82,8 +116,9 @@ class RowJudge:
         fields: tuple[FieldSpec, ...],
         nested: tuple[NestedSpec, ...] = (),
     ) -> None:
-        self.plain = PlainRows(serializer, fields, nested)
+        self.plain = PlainRows(serializer, fields, nested)  # looks at the validators as they are
         self.serializer = serializer
+        _contain(serializer)
         self._specs = {spec.name: spec for spec in fields}
         self._nested = {spec.name: spec for spec in nested}
 

@@ -72,9 +72,11 @@ class OwnValkey(Valkey):
         return self._child.pid
 
     def stop(self) -> None:
+        """End the server and wait for it."""
         self._child.stop()
 
     def restart(self) -> None:
+        """Stop and start on the same port; it comes back empty."""
         self._child.stop()
         self._child, self._port = self._place.make_listener().start(self._port)
 

@@ -9,12 +9,13 @@
 (*                                                                           *)
 (* The log keeps only the newest change of a row, and a page is read in a    *)
 (* second look: what has moved beyond the head since is left to the next.    *)
-EXTENDS Naturals, FiniteSets
+EXTENDS Integers, FiniteSets
 
 CONSTANTS Writers, Readers, Rows, VersionMax, HasLock
 ASSUME HasLock \in BOOLEAN /\ VersionMax \in Nat
 
 None == "none"
+NotReading == -1
 
 VARIABLES
     head,       \* the newest committed number, as a reader's first look sees it
@@ -24,7 +25,7 @@ VARIABLES
     writing,    \* writer -> the row whose lock it holds, or None
     number,     \* writer -> the number of its change, 0 before it has one
     cursor,     \* reader -> what it has read up to
-    bound,      \* reader -> the head of its first look, while it reads a page
+    bound,      \* reader -> the head of its first look, or NotReading
     seen        \* reader -> row -> the newest version that it was told
 
 vars == <<head, given, log, holder, writing, number, cursor, bound, seen>>
@@ -35,7 +36,7 @@ Init ==
     /\ head = 0 /\ given = 0 /\ holder = None
     /\ log = [r \in Rows |-> Nothing]
     /\ writing = [w \in Writers |-> None] /\ number = [w \in Writers |-> 0]
-    /\ cursor = [d \in Readers |-> 0] /\ bound = [d \in Readers |-> None]
+    /\ cursor = [d \in Readers |-> 0] /\ bound = [d \in Readers |-> NotReading]
     /\ seen = [d \in Readers |-> [r \in Rows |-> 0]]
 
 -----------------------------------------------------------------------------
@@ -78,17 +79,17 @@ Die(w) ==           \* at any moment: all of it is rolled back, but a sequence i
 (* A pull *)
 
 Look(d) ==
-    /\ bound[d] = None
+    /\ bound[d] = NotReading
     /\ bound' = [bound EXCEPT ![d] = head]
     /\ UNCHANGED <<head, given, log, holder, writing, number, cursor, seen>>
 
 Read(d) ==          \* the page: what the log has now, above the cursor and up to that head
-    /\ bound[d] # None
+    /\ bound[d] # NotReading
     /\ seen' = [seen EXCEPT ![d] = [r \in Rows |->
                   IF cursor[d] < log[r].seq /\ log[r].seq <= bound[d]
                   THEN log[r].version ELSE seen[d][r]]]
     /\ cursor' = [cursor EXCEPT ![d] = bound[d]]
-    /\ bound' = [bound EXCEPT ![d] = None]
+    /\ bound' = [bound EXCEPT ![d] = NotReading]
     /\ UNCHANGED <<head, given, log, holder, writing, number>>
 
 Next ==

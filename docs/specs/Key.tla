@@ -6,7 +6,7 @@
 (* IsAtomic is how Fieldsync does it: the key, the effects and the answer    *)
 (* commit together (sync/push.py). Without it the answer is kept in a second *)
 (* transaction, as middleware does it, and a server that dies in between     *)
-(* leaves a key that nobody can use: ClientIsAnswered does not hold. Without *)
+(* leaves a key that nobody can use: KeyIsNeverStuck does not hold. Without  *)
 (* IsUnique the key is looked up, then written, and AppliedOnce does not.    *)
 EXTENDS Naturals, FiniteSets
 
@@ -110,5 +110,6 @@ Spec == Init /\ [][Next]_vars /\ Fairness
 AppliedOnce == effects <= 1                                             \* W2
 OneAnswer == Cardinality(answers) <= 1                                  \* W8
 NothingAcknowledgedIsLost == heard => effects = 1                       \* W1
+ClientIsAnswered == <>heard                                             \* W9
 KeyIsNeverStuck == key = "taken" => \E s \in Servers : state[s] = "keeping"
 =============================================================================

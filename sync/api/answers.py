@@ -5,6 +5,7 @@ body, Accept-Encoding --pack--> response        tag, If-None-Match --is_known-->
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from django.http import HttpResponse
@@ -15,6 +16,8 @@ from sync.api import compression
 
 if TYPE_CHECKING:
     from django.http.response import HttpResponseBase
+
+    from sync.receipts import Answer
 
 JSON: Final = "application/json"
 CACHING: Final = "private, no-cache"  # a device may keep it, and must ask before it uses it again
@@ -38,3 +41,15 @@ def let_device_keep(response: HttpResponseBase) -> None:
     """Say in its headers who may keep the answer: the device that asked, and nobody in between."""
     response["Cache-Control"] = CACHING
     patch_vary_headers(response, VARY)
+
+
+def note_outcomes(response: HttpResponseBase, answer: Answer) -> None:
+    """Say what came of how many rows, for whoever logs it; not which, for a request lives long.
+
+    It hangs in a circle with its view until the collector comes, and so would the rows.
+    """
+    if answer.is_replay:
+        found = {"replay": 1}
+    else:
+        found = Counter(f"{each.mutation.collection}:{each.outcome}" for each in answer.results)
+    response.push_outcomes = dict(sorted(found.items()))  # type: ignore[attr-defined]

@@ -289,7 +289,7 @@ def respond(request: Request, answer: Answer) -> HttpResponse:
         response["ETag"] = conditions.row_tag(row["version"])
         if answer.status == HTTPStatus.CREATED:
             response["Location"] = request.build_absolute_uri(_place_of(request, row["id"]))
-    response.push_answer = answer  # type: ignore[attr-defined]  # as of a push
+    answers.note_outcomes(response, answer)
     if answer.is_replay:
         response["Idempotency-Replayed"] = "true"
     answers.let_device_keep(response)

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from sync import clock, push, receipts, wire
-from sync.api import serializers as shapes
+from sync.api import answers, serializers as shapes
 from sync.api.actor import actor_of
 from sync.api.body import read_json_body
 from sync.api.inflate import ENCODINGS
@@ -50,7 +50,7 @@ def respond(request: Request, answer: receipts.Answer) -> HttpResponse:
         status=answer.status,
         content_type=PROBLEM_JSON if is_error else JSON,
     )
-    response.push_answer = answer  # type: ignore[attr-defined]  # for whoever logs what came of it
+    answers.note_outcomes(response, answer)
     if answer.is_replay:
         response["Idempotency-Replayed"] = "true"
     return response

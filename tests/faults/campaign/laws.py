@@ -296,6 +296,19 @@ def a_key_has_one_answer(history: History) -> Iterator[str]:
             yield f"{named}: {len(answers)} answers, not all of them the one that is kept"
 
 
+def a_retry_keeps_its_key(history: History) -> Iterator[str]:
+    """What was sent, and not answered, is sent again under the same key."""
+    unanswered: dict[tuple[int, str], str] = {}
+    for each in history.exchanges:
+        named = (each.device, each.body)
+        if not each.key or history.is_restored:
+            continue
+        if unanswered.setdefault(named, each.key) != each.key:
+            yield f"device {each.device} sent one body under {unanswered[named]} and {each.key}"
+        if each.status == OK:
+            del unanswered[named]
+
+
 def _by_key(history: History) -> dict[tuple[int, str], list[Exchange]]:
     found: dict[tuple[int, str], list[Exchange]] = {}
     for each in history.exchanges:
@@ -336,6 +349,7 @@ LAWS: Final[Sequence[tuple[str, Law]]] = (
     ("W7", versions_are_dense),
     ("W8", a_key_has_one_body),
     ("W8", a_key_has_one_answer),
+    ("W8", a_retry_keeps_its_key),
     ("W9", outboxes_drain),
     ("W10", statuses_are_documented),
 )
