@@ -48,6 +48,7 @@ TIMEOUT_S: Final = 4.0  # a black hole costs that long
 PASSWORD: Final = "fieldsync-campaign"
 CANARY: Final = re.compile(rb"canary-[0-9]+-")
 ALL: Final = 10_000  # rows; a history has some dozen
+CHOSEN_MAX: Final = 4
 ROUND_S: Final = 0.05
 BROKEN: Final = (fieldsync.TransportFailure, fieldsync.RateLimited, fieldsync.ServerBug)
 
@@ -68,7 +69,10 @@ class Device:
         self.path = folder / f"{history.number}-{number}.db"
         self.dies_at: int | None = None  # which effect from now on is its last
         self.left: Path | None = None  # what is on the disk when it was killed
-        self.after_push: Callable[[], None] = lambda: None
+        self.meanwhile_at = (
+            ""  # the end of a path: what is asked there is overtaken by `_edit_once`
+        )
+        self.meanwhile_number = 0
         self._url = url
         self._ahead = timedelta(days=ahead_days)
         self._serial = itertools.count()
@@ -165,21 +169,21 @@ class Device:
                 issue.resolve("mine" if how == "mine" else "theirs")
 
     def meanwhile(self, number: int) -> None:
-        """Sync, and edit while the push is under way."""
-
-        def edit_once() -> None:
-            self.after_push = lambda: None
-            self.edit(number)
-
-        self.after_push = edit_once
+        """Sync, and edit while its push, or its pull, is under way."""
+        self.meanwhile_at, self.meanwhile_number = ("/push", "/pull")[number % 2], number // 2
         try:
-            self.sync(number)
+            self.sync()
         finally:
-            self.after_push = lambda: None
+            self.meanwhile_at = ""
 
-    def sync(self, number: int = 0) -> bool:
+    def reach(self, path: str) -> None:
+        """A request of the device is on its way."""
+        if self.meanwhile_at and path.endswith(self.meanwhile_at):
+            self.meanwhile_at = ""
+            self.edit(self.meanwhile_number)
+
+    def sync(self, _number: int = 0) -> bool:
         """Sync once; whether it got through."""
-        del number
         try:
             report = self.client.sync()
         except BROKEN:
@@ -247,7 +251,8 @@ class Device:
     # inside
 
     def _choose(self, number: int) -> Any:
-        rows = sorted(self.client.collection(ORDERS).all(), key=lambda row: row.id)
+        """Return one of the first few rows: so that people meet."""
+        rows = sorted(self.client.collection(ORDERS).all(), key=lambda row: row.id)[:CHOSEN_MAX]
         return rows[number % len(rows)] if rows else None
 
     def _site(self, number: int) -> str:
@@ -365,8 +370,7 @@ class Recorder(httpx2.BaseTransport):
         """Send a request, and return its answer, which is noted as it is read."""
         self._device.count_down()
         body = request.read()
-        if request.url.path.endswith("/push"):
-            self._device.after_push()
+        self._device.reach(request.url.path)
         try:
             response = self._inner.handle_request(request)
         except httpx2.HTTPError:

@@ -18,7 +18,7 @@ SHARES: Final = {
     "move": (3, 0),
     "settle": (2, 2),
     "sync": (6, 6),
-    "meanwhile": (2, 3),
+    "meanwhile": (3, 5),
     "die": (1, 2),
 }
 LINKS: Final = {
