@@ -98,6 +98,10 @@ bench: install ## Measure pushes and pulls against a bare floor, 10 minutes (ARG
 load: install ## Send a crowd of devices and count every row (PROFILE=monday, ARGS="--list")
 	@$(PY) -m loadtests.load $(PROFILE) $(ARGS)
 
+.PHONY: load-check
+load-check: install ## Hold the storm to the floor's speed in the same run, and to the baseline
+	@$(PY) -m loadtests.load.check $(ARGS)
+
 .PHONY: check
 check: install ## All that CI runs: format, lint, spelling, layers, dependencies, migrations, types, tests
 	$(BIN)/ruff format --check .

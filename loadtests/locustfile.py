@@ -140,9 +140,7 @@ class DeviceUser(FastHttpUser):
             if not page.has_more:
                 return
 
-    def _until_answered(
-        self, method: str, path: str, headers: dict[str, str], body: Any
-    ) -> Any:
+    def _until_answered(self, method: str, path: str, headers: dict[str, str], body: Any) -> Any:
         """Return the first answer with a meaning; the same request again until then."""
         name = path.partition("?")[0].rpartition("/")[2]
         for number in range(TRIES_MAX):

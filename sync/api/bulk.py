@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import serializers
-from rest_framework.views import APIView
 
 from sync import clock, push, wire
 from sync.api.actor import actor_of
 from sync.api.body import read_json_body
+from sync.api.short_lived import ShortLived
 from sync.api.versions import Version, version_of
 from sync.api.views import KEY, PUSHED, respond
 from sync.conf import sync_settings
@@ -104,7 +104,7 @@ class BulkSerializer(serializers.ListSerializer[Any]):
         return push.carry_out(actor, asked, key=key, fingerprint=fingerprint, now=now)
 
 
-class BulkView(APIView):
+class BulkView(ShortLived):
     """`/api/v1/{collection}/bulk/` of one collection."""
 
     collection: ClassVar[Collection]

@@ -7,18 +7,18 @@ from typing import Final
 from django.http import HttpResponse, HttpResponseNotModified
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from sync import clock, digests
 from sync.api import answers, compression, serializers as shapes
 from sync.api.actor import actor_of
 from sync.api.parameters import parse_bucket, parse_collections, parse_limit, parse_row_id
+from sync.api.short_lived import ShortLived
 from sync.api.versions import version_of
 
 _PROBLEM: Final = "application/problem+json"
 
 
-class DigestView(APIView):
+class DigestView(ShortLived):
     """`GET /api/v1/sync/digest`."""
 
     throttle_scope = "digest"
@@ -57,7 +57,7 @@ class DigestView(APIView):
         return response
 
 
-class RowsView(APIView):
+class RowsView(ShortLived):
     """`GET /api/v1/sync/rows`."""
 
     @extend_schema(

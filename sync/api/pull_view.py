@@ -20,12 +20,12 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import APIException
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from sync import clock, feed, threads
 from sync.api import answers, compression, serializers as shapes
 from sync.api.actor import actor_again, actor_of
 from sync.api.parameters import parse_collections, parse_limit
+from sync.api.short_lived import ShortLived
 from sync.api.versions import version_of
 from sync.api.waiting import hold, parse_wait
 from sync.conf import sync_settings
@@ -55,7 +55,7 @@ class _Asked:
     wait_s: int
 
 
-class PullView(APIView):
+class PullView(ShortLived):
     """`GET /api/v1/sync/pull`."""
 
     renderer_classes = (JSONRenderer, NDJSONRenderer)

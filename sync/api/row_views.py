@@ -33,6 +33,7 @@ from sync.api import answers, conditions, exports, list_cache
 from sync.api.actor import actor_of
 from sync.api.body import read_json_body, read_optional_json_body
 from sync.api.keyset import Ordering, read_page, read_place
+from sync.api.short_lived import ShortLived
 from sync.api.versions import version_of
 from sync.conf import sync_settings
 from sync.errors import ParameterInvalid
@@ -58,7 +59,7 @@ ECHOED = frozenset({"id", "version"})
 PAGING = frozenset({"limit", "after", "ordering"})
 
 
-class RowViewSet(GenericViewSet[Any]):
+class RowViewSet(ShortLived, GenericViewSet[Any]):
     """The rows of one collection. A subclass says which, and what its list shows."""
 
     collection: ClassVar[Collection]

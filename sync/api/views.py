@@ -10,13 +10,13 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from sync import clock, push, receipts, wire
 from sync.api import answers, serializers as shapes
 from sync.api.actor import actor_of
 from sync.api.body import read_json_body
 from sync.api.inflate import ENCODINGS
+from sync.api.short_lived import ShortLived
 from sync.api.versions import version_of
 from sync.conf import sync_settings
 from sync.errors import KeyRequired
@@ -56,7 +56,7 @@ def respond(request: Request, answer: receipts.Answer) -> HttpResponse:
     return response
 
 
-class PushView(APIView):
+class PushView(ShortLived):
     """`POST /api/v1/sync/push`."""
 
     throttle_scope = "push"
@@ -80,7 +80,7 @@ class PushView(APIView):
         return respond(request, answer)
 
 
-class ReceiptView(APIView):
+class ReceiptView(ShortLived):
     """`GET /api/v1/sync/receipts/{key}`."""
 
     @extend_schema(
@@ -98,7 +98,7 @@ class ReceiptView(APIView):
         return respond(request, receipts.find(actor_of(request), parsed))
 
 
-class LimitsView(APIView):
+class LimitsView(ShortLived):
     """`GET /api/v1/sync/limits`."""
 
     @extend_schema(operation_id="sync_limits", responses={200: shapes.LimitsShape})
