@@ -76,6 +76,10 @@ laws: install ## Try the laws of the pull, those of the SDK on 5,000 histories e
 faults: install ## Play random histories while servers and databases die, and hold them to the laws (SEED=1)
 	@$(PY) -m tests.faults.campaign --seed $(SEED) $(ARGS)
 
+.PHONY: soak
+soak: install ## Let people work while something dies every five seconds, 15 minutes (ARGS="--minutes 2")
+	@$(PY) -m tests.faults.soak --seed $(SEED) $(ARGS)
+
 .PHONY: up
 up: ## Run everything in containers (HOST=sync.example.com, or http://localhost); needs Docker
 	@test -n "$(HOST)" || { echo "say for which host: make up HOST=sync.example.com" >&2; exit 2; }

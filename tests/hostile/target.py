@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from backend.throttling.rates import DEFAULTS
 from loadtests.bench.processes import list_tree
-from tests.faults.rig import PUSH, WireCaller
+from tests.faults.rig import WireCaller
+from tests.phones import PUSH
 from tests.recovery.field import Field, running_field
 
 TIMEOUT_S: Final = 30.0

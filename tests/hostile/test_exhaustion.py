@@ -13,8 +13,8 @@ from typing import Final
 import pytest
 import zstandard
 
-from tests.faults.rig import PUSH
 from tests.hostile.target import Heard, Target, problem_of
+from tests.phones import PUSH
 
 GROWTH_MIB_MAX: Final = 24.0  # of a server that has read some bodies of its limit
 CROWD: Final = 120

@@ -15,16 +15,18 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from backend.devstack.errors import DevstackError
 from tests.faults.campaign import report
-from tests.faults.campaign.disasters import DISASTERS
+from tests.faults.campaign.disasters import DISASTERS, DISK
 from tests.faults.campaign.hunt import hunt_all
-from tests.faults.campaign.rounds import run
+from tests.faults.campaign.rounds import run, run_on_small_disk
 from tests.faults.campaign.stage import set_stage
 
 HISTORIES: Final = 2_000
+ON_SMALL_DISK: Final = 48
+NO_DISK: Final = "not tried: no disk can be mounted here"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -34,14 +36,7 @@ def main(arguments: Sequence[str]) -> int:
         sys.stdout.write(report.render_disasters())
         return 0
     try:
-        with set_stage() as stage:
-            if options.bugs is None:
-                figures = run(
-                    stage, seed=options.seed, start=options.start, histories=options.histories,
-                    chosen=options.disaster or (), is_first=options.first,
-                )  # fmt: skip
-            else:
-                figures = hunt_all(stage, options.bugs, options.seed)
+        figures = _play(options)
     except DevstackError as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -49,6 +44,25 @@ def main(arguments: Sequence[str]) -> int:
         options.save.write_text(json.dumps(figures, indent=2) + "\n")
     sys.stdout.write((json.dumps(figures) if options.json else report.render(figures)) + "\n")
     return 0 if figures["ok"] else 1
+
+
+def _play(options: argparse.Namespace) -> dict[str, Any]:
+    """Do what is asked for; return the figures."""
+    if options.disaster == [DISK]:
+        return run_on_small_disk(options.seed, options.histories) or {"ok": False, "disk": NO_DISK}
+    with set_stage() as stage:
+        if options.bugs is not None:
+            return hunt_all(stage, options.bugs, options.seed)
+        figures = run(
+            stage, seed=options.seed, start=options.start, histories=options.histories,
+            chosen=options.disaster or (), is_first=options.first,
+        )  # fmt: skip
+    if options.disaster is None and options.histories >= HISTORIES:
+        found = run_on_small_disk(options.seed, ON_SMALL_DISK)
+        figures["disk is full"] = NO_DISK if found is None else found["histories"]
+        figures["violations"] += found["violations"] if found else []
+        figures["ok"] = not figures["violations"]
+    return figures
 
 
 def _make_parser() -> argparse.ArgumentParser:

@@ -17,6 +17,7 @@ import psycopg
 import redis
 
 from sync.failpoints import Point
+from tests.faults.campaign.disk import filled
 from tests.faults.campaign.stage import Stage
 
 Disaster = Callable[[Stage, random.Random], None]
@@ -31,6 +32,7 @@ AND usename = session_user AND pid <> pg_backend_pid() AND datname = current_dat
 """
 
 DISASTERS: dict[str, Disaster] = {}
+DISK: Final = "disk is full"  # takes a stage of its own
 
 
 def disaster(work: Disaster) -> Disaster:
@@ -176,6 +178,17 @@ def server_is_restored(stage: Stage, rng: random.Random) -> None:
     """The database is that of the round's beginning again: a new epoch for everybody."""
     del rng
     stage.restore()
+
+
+@disaster
+def disk_is_full(stage: Stage, rng: random.Random) -> None:
+    """PostgreSQL cannot write a byte more, gives up, and is started again when there is room."""
+    if stage.disk is None:
+        message = "this stage has no small disk"
+        raise RuntimeError(message)
+    with filled(stage.disk):
+        _wait(HELD_S * (1 + rng.random()))
+    stage.postgres.restart(crash=True)
 
 
 @contextmanager

@@ -52,17 +52,18 @@ def play_round(
 
     rng = random.Random(f"{seed} {numbers[0]} {disaster}")  # repeatable
     scripts = [draw_script(f"{seed} {number}") for number in numbers]
-    histories = [
-        found_tenant(number, script, disaster)
-        for number, script in zip(numbers, scripts, strict=True)
-    ]
+    with stage.calm:
+        histories = [
+            found_tenant(number, script, disaster)
+            for number, script in zip(numbers, scripts, strict=True)
+        ]
+        close_sessions()
     stage.histories = histories
     with ExitStack() as cleanup:
         plays = [
             _open(stage, history, script, cleanup)
             for history, script in zip(histories, scripts, strict=True)
         ]
-        close_sessions()
         devices = [device for play in plays for device in play.devices]
         _at_once(devices, Device.log_in)
         _at_once(devices, Device.sync)
@@ -76,7 +77,9 @@ def play_round(
         _heal(stage, plays, drain_s)
         for play in plays:
             play.history.replicas = [device.close() for device in play.devices]
-            ledger.close_history(play.history, stage.postgres.owner_url)
+        with stage.calm:
+            for history in histories:
+                ledger.close_history(history, stage.postgres.owner_url)
     stage.links.clear()
     return histories
 
@@ -107,7 +110,8 @@ def _happening(stage: Stage, disaster: str, rng: random.Random) -> Iterator[None
     def run() -> None:
         threading.Event().wait(rng.random() * BEGINS_S_MAX)
         try:
-            DISASTERS[disaster](stage, rng)
+            with stage.calm:
+                DISASTERS[disaster](stage, rng)
         except Exception:
             errors.append(traceback.format_exc())
 

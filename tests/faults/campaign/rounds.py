@@ -8,15 +8,18 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
-from tests.faults.campaign.disasters import DISASTERS
+from tests.faults.campaign.disasters import DISASTERS, DISK
+from tests.faults.campaign.disk import small_disk
 from tests.faults.campaign.history import History
 from tests.faults.campaign.laws import violations
 from tests.faults.campaign.play import play_round
 from tests.faults.campaign.report import say
-from tests.faults.campaign.stage import Stage
+from tests.faults.campaign.stage import Stage, set_stage
 
 AT_ONCE: Final = 12
+START: Final = 500_000  # numbers of histories that no other stage has
 CALM_SHARE: Final = 0.4  # of the rounds: nothing but what the link does
+SHOWN_MAX: Final = 10  # of violations, as they are found
 GROWTH_MIB_MAX: Final = 60  # of a process that has served thousands more
 SESSIONS_MORE_MAX: Final = 8
 
@@ -35,6 +38,7 @@ def run(
     Every disaster has its turn before any comes again; with some `chosen`, there are only those.
     """
     rng = random.Random(seed)  # repeatable
+    possible = list(chosen or (name for name in DISASTERS if name != DISK))
     waiting: list[str] = []
     counts: Counter[str] = Counter()
     disasters: Counter[str] = Counter()
@@ -43,7 +47,7 @@ def run(
     before: dict[str, int] = {}
     began = time.monotonic()
     for first in range(start, start + histories, AT_ONCE):
-        waiting = waiting or rng.sample(list(chosen or DISASTERS), len(chosen or DISASTERS))
+        waiting = waiting or rng.sample(possible, len(possible))
         is_calm = not chosen and rng.random() < CALM_SHARE
         disaster = "" if is_calm else waiting.pop()
         numbers = range(first, min(first + AT_ONCE, start + histories))
@@ -51,7 +55,10 @@ def run(
             _count(history, counts)
             disasters[disaster or "link only"] += 1
             drained_s.append(history.drained_s)
-            found += [_told(history, each) for each in violations(history)]
+            broken = [_told(history, each) for each in violations(history)]
+            for each in broken[: max(0, SHOWN_MAX - len(found))]:
+                say(each)
+            found += broken
         before = before or stage.figures()
         say(
             f"{numbers.stop - start:>6,} of {histories:,} histories, {len(found)} violations "
@@ -60,7 +67,7 @@ def run(
         if found and is_first:
             break
     after = stage.figures()
-    found += [f"W11: {each}" for each in _left_behind(before, after)]
+    found += [f"W11: {each}" for each in left_behind(before, after)]
     return {
         "seed": seed,
         "histories": sum(disasters.values()),
@@ -75,11 +82,20 @@ def run(
     }
 
 
+def run_on_small_disk(seed: str, histories: int) -> dict[str, Any] | None:
+    """Play histories while the disk is full; None where no such disk can be had."""
+    with small_disk() as disk:
+        if disk is None:
+            return None
+        with set_stage(disk=disk) as stage:
+            return run(stage, seed=seed, start=START, histories=histories, chosen=[DISK])
+
+
 def _told(history: History, what: str) -> str:
     return f"history {history.number} ({history.disaster or 'link only'}): {what}"
 
 
-def _left_behind(before: dict[str, int], after: dict[str, int]) -> list[str]:
+def left_behind(before: dict[str, int], after: dict[str, int]) -> list[str]:
     """Return what did not come back to where it was."""
     bounds = {
         "open transactions": 0,

@@ -59,7 +59,9 @@ class Stage:
     phones: Path
     control: FailpointControl
     server: Server
+    disk: Path | None = None  # a small one
     bug: str = ""
+    calm: threading.Lock = dataclasses.field(default_factory=threading.Lock)  # no disaster now
     links: list[FaultyLink] = dataclasses.field(default_factory=list)
     armed: Server | None = None
     histories: list[History] = dataclasses.field(default_factory=list)  # of the round
@@ -247,8 +249,8 @@ def close_sessions() -> None:
 
 
 @contextmanager
-def set_stage(*, bug: str = "") -> Iterator[Stage]:
-    """Start everything; end it with the block.
+def set_stage(*, disk: Path | None = None) -> Iterator[Stage]:
+    """Start everything; end it with the block. The database is on `disk`, if there is one.
 
     Raises:
         DevstackError: something is missing or did not start.
@@ -256,7 +258,7 @@ def set_stage(*, bug: str = "") -> Iterator[Stage]:
     environ = {name: value for name, value in os.environ.items() if name not in SERVICES}
     memory = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
     with ExitStack() as cleanup:
-        stack = cleanup.enter_context(devstack(durable=True, environ=environ))
+        stack = cleanup.enter_context(devstack(durable=True, data=disk, environ=environ))
         clock = stack.folder / "clock"
         clock.write_text("0")
         os.environ.update({**stack.environ, **ENVIRON, "CLOCK_FILE": str(clock)})
@@ -273,7 +275,7 @@ def set_stage(*, bug: str = "") -> Iterator[Stage]:
             cleanup.callback(shutil.rmtree, phones, ignore_errors=True)
         phones.mkdir()
         stage = Stage(
-            stack=stack, phones=phones, control=control, server=None, bug=bug  # type: ignore[arg-type]
+            stack=stack, phones=phones, control=control, server=None, disk=disk  # type: ignore[arg-type]
         )  # fmt: skip
         stage.server = stage.start_server()
         cleanup.callback(stage.stop_servers)
