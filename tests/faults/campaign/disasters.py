@@ -24,8 +24,9 @@ Disaster = Callable[[Stage, random.Random], None]
 STOPPED_S: Final = 20.0
 HELD_S: Final = 1.5
 CATCH_S: Final = 1.0
+SEGMENTS: Final = 12  # of the write-ahead log
 CATCHES: Final = 3
-JUMPS_S: Final = (3_600.0, -3_600.0, 90_000.0, -90_000.0)
+JUMPS_S: Final = (3_600.0, -3_600.0, 72_000.0, -900_000.0)  # forward, less than tokens live
 SESSIONS = """
 SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'
 AND usename = session_user AND pid <> pg_backend_pid() AND datname = current_database()
@@ -187,7 +188,10 @@ def disk_is_full(stage: Stage, rng: random.Random) -> None:
         message = "this stage has no small disk"
         raise RuntimeError(message)
     with filled(stage.disk):
-        _wait(HELD_S * (1 + rng.random()))
+        for _ in range(SEGMENTS):  # those that it has in reserve would do for long
+            with suppress(psycopg.Error), psycopg.connect(str(stage.postgres.admin_url)) as admin:
+                admin.execute("SELECT pg_switch_wal()")
+            _wait(rng.random() * HELD_S / 5)
     stage.postgres.restart(crash=True)
 
 
