@@ -4,7 +4,7 @@
     python -m tests.faults.campaign --bugs          how soon each planted bug is found
 
 A history is a tenant with three phones on the real SDK, a bad link, and some dozen steps, drawn
-from the seed and its number; twelve are played at once, and in their middle a disaster may happen.
+from the seed and its number; two dozen are played at once, and in their middle a disaster may happen.
 Exit status 1 when a law was broken, or a bug was not found.
 """
 

@@ -16,7 +16,7 @@ from tests.faults.campaign.play import play_round
 from tests.faults.campaign.report import say
 from tests.faults.campaign.stage import Stage, set_stage
 
-AT_ONCE: Final = 12
+AT_ONCE: Final = 24
 START: Final = 500_000  # numbers of histories that no other stage has
 CALM_SHARE: Final = 0.4  # of the rounds: nothing but what the link does
 SHOWN_MAX: Final = 10  # of violations, as they are found
