@@ -7,6 +7,7 @@ import itertools
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any, Final
 
 import pytest
@@ -16,7 +17,6 @@ from tests.faults.campaign.disasters import DISASTERS, DISK
 from tests.faults.campaign.laws import violations
 from tests.faults.campaign.play import play_round
 from tests.faults.campaign.stage import Stage
-from tests.sdk import planted
 
 AT_ONCE: Final = 12
 HISTORIES_MAX: Final = 600
@@ -100,5 +100,6 @@ def _planted(stage: Stage, bug: str, place: str) -> Iterator[str]:
         return
     stage.plant("")
     with pytest.MonkeyPatch.context() as patch:
-        planted.BUGS[bug].plant(patch)
+        # By its own name it is a module of the SDK's tests, which type checkers know it as.
+        import_module("tests.sdk.planted").BUGS[bug].plant(patch)
         yield ""
