@@ -13,12 +13,14 @@ from typing import Final
 import pytest
 import zstandard
 
+from tests.faults.rig import SITE
 from tests.hostile.target import Heard, Target, problem_of
-from tests.phones import PUSH
+from tests.phones import PUSH, create
 
 GROWTH_MIB_MAX: Final = 24.0  # of a server that has read some bodies of its limit
 CROWD: Final = 120
 REPEATS: Final = 12
+PAGE_ROWS: Final = 900
 MIB: Final = 1024 * 1024
 
 
@@ -97,6 +99,23 @@ def test_greedy_head_is_refused_or_ignored(target: Target, name: str) -> None:
 
     assert heard.status in {0, 200, 304, 400, 406, 414, 431}, heard
     target.check_well()
+
+
+def test_pages_that_were_sent_are_gone(target: Target) -> None:
+    """Page after page, as a crowd asks for: none of them waits for the garbage collector."""
+    rows = [
+        create("work_orders", kind="repair", site=SITE, title="page", description="x" * 900)
+        for _ in range(PAGE_ROWS)
+    ]
+    assert target.push(json.dumps({"mutations": rows}).encode()).status == 200
+    for _ in range(REPEATS):
+        assert len(target.pull(b"?limit=1000").body) > PAGE_ROWS * 900
+    before = target.memory_mib()
+
+    for _ in range(10 * REPEATS):
+        target.pull(b"?limit=1000")
+
+    assert target.memory_mib() < before + GROWTH_MIB_MAX
 
 
 def test_slow_bodies_hold_no_worker(target: Target) -> None:
