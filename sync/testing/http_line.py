@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import AsyncIterator
 
+HEAD_CUT_SHARE = 0.1  # of messages with a body that break off before it
 PIECE_BYTES = 65_536  # also the longest head; h11 and httptools refuse longer ones as well
 BODYLESS_STATUS = re.compile(rb"^HTTP/1\.[01] (?:1\d\d|204|304)\b")
 LENGTH = re.compile(rb"^content-length:[ \t]*(\d+)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
@@ -114,11 +115,12 @@ class Message:
             await to.send(piece)
 
     async def pass_part(self, to: Side, rng: random.Random) -> None:
-        """Pass on the head and a part of the body, or a part of the head if there is no body."""
-        if self.length == 0:
-            await to.send(self.head[: 1 + int(rng.random() * (len(self.head) - 1))])
-            return
+        """Pass on the head and a part of the body; without one, or now and then, of the head."""
         share = rng.random()
+        if self.length == 0 or share < HEAD_CUT_SHARE:
+            within = share if self.length == 0 else share / HEAD_CUT_SHARE
+            await to.send(self.head[: 1 + int(within * (len(self.head) - 1))])
+            return
         left = None if self.length is None else int(share * self.length)
         await to.send(self.head)
         async for piece in self.pieces():

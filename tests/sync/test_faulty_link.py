@@ -242,6 +242,18 @@ def test_doubled_request_is_there_twice_at_the_same_time(
     assert link.requests == 1
 
 
+def test_request_can_be_cut_in_its_head(upstream: Upstream) -> None:
+    """Every region of a message is cut some time, the one before its body too."""
+    rng = random.Random()
+    rng.random = lambda: 0.05  # type: ignore[method-assign]
+    with faulty_link(upstream.url, rng=rng) as link:
+        link.force(Fault.REQUEST_CUT)
+        with pytest.raises(CUT):
+            ask(link, "/", b"b" * 300)
+
+    assert b"b" not in b"".join([*upstream.bodies, *upstream.broken_bodies])
+
+
 def test_truncated_answer_stops_before_its_end(link: FaultyLink) -> None:
     """The device sees a part of the answer and must not take it for all of it."""
     link.force(Fault.ANSWER_TRUNCATED)
