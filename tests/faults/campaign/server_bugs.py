@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -59,13 +60,6 @@ _replaced: list[tuple[Any, str, Any]] = []
 _sessions: list[psycopg.Connection[tuple[Any, ...]]] = []
 
 
-def _sleep() -> None:
-    time.sleep(PAUSE_S)
-
-
-_own_pause: list[Callable[[], object]] = [_sleep]
-
-
 def bug(name: str, *, disaster: str = "") -> Callable[[Plant], Plant]:
     """Enter the decorated planter under the bug's name."""
 
@@ -95,7 +89,7 @@ def _put(whole: Any, **parts: Any) -> None:
 @contextlib.contextmanager
 def planted(name: str, pause: Callable[[], object]) -> Iterator[None]:
     """Plant a bug for a block; `pause` comes where two steps ought to be one."""
-    _own_pause[0] = pause
+    _put(sys.modules[__name__], _pause=pause)
     plant(name)
     try:
         yield
@@ -104,11 +98,10 @@ def planted(name: str, pause: Callable[[], object]) -> Iterator[None]:
             setattr(*_replaced.pop())
         while _sessions:
             _sessions.pop().close()
-        _own_pause[0] = _sleep
 
 
 def _pause() -> None:
-    _own_pause[0]()
+    time.sleep(PAUSE_S)
 
 
 def _session() -> psycopg.Connection[tuple[Any, ...]]:

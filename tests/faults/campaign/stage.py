@@ -59,7 +59,7 @@ class Stage:
     stack: Stack
     phones: Path
     control: FailpointControl
-    server: Server
+    server: Server = dataclasses.field(init=False)
     disk: Path | None = None  # a small one
     bug: str = ""
     calm: threading.Lock = dataclasses.field(default_factory=threading.Lock)  # no disaster now
@@ -275,9 +275,7 @@ def set_stage(*, disk: Path | None = None) -> Iterator[Stage]:
             phones = memory / f"fieldsync-{stack.folder.name}"
             cleanup.callback(shutil.rmtree, phones, ignore_errors=True)
         phones.mkdir()
-        stage = Stage(
-            stack=stack, phones=phones, control=control, server=None, disk=disk  # type: ignore[arg-type]
-        )  # fmt: skip
+        stage = Stage(stack=stack, phones=phones, control=control, disk=disk)
         stage.server = stage.start_server()
         cleanup.callback(stage.stop_servers)
         yield stage
