@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from typing import Any
 
 from backend.devstack.server import ROOT
+from tests.faults.campaign.disasters import DISASTERS
+from tests.faults.campaign.hunt import list_bugs
 
+DOCS = ROOT / "docs" / "reliability.md"
+BUGS_MIN = 20
 HISTORIES = 36
 TIMEOUT_S = 400
 BUGS = (
@@ -64,3 +69,16 @@ def test_soak_leaves_nothing_behind() -> None:
     assert figures["violations"] == []
     assert status == 0
     assert figures["disasters"]
+
+
+def test_docs_name_every_disaster_and_every_planted_bug() -> None:
+    """What is said to have been tried and found is there; and what is there is said."""
+    text = DOCS.read_text()
+    disasters = set(re.findall(r"^\| \*([^*|]+)\* \|", text, re.MULTILINE))
+    bugs = dict(
+        re.findall(r"^\| ([^|*]+) \| (server|SDK) \| [\d,]+ \| W?\w+ \|$", text, re.MULTILINE)
+    )
+
+    assert disasters == DISASTERS.keys()
+    assert bugs == list_bugs()
+    assert len(bugs) >= BUGS_MIN
