@@ -66,6 +66,7 @@ class Disasters:
             try:
                 with self._stage.calm:
                     DISASTERS[name](self._stage, self._rng)
+                    self._stage.wait_until_well()  # a database may be recovering still
                 self.counts[name] += 1
             except Exception:
                 self.errors.append(f"{name}: {traceback.format_exc()}")
