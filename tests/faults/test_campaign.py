@@ -19,9 +19,7 @@ HISTORIES = 36
 TIMEOUT_S = 400
 BUGS = (
     "the counter of the feed is read without its lock",
-    "an answer is written anew when it is given again",
     "a row moves without what hangs below it",
-    "an entry is dropped before its ack",
     "a retry is rendered anew",
 )
 SERVICES = ("DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE")
