@@ -10,6 +10,7 @@ the first on that index; when the first rolls back, the twin has the key.
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from django.db import OperationalError, connection
@@ -58,6 +59,10 @@ class Answer:
     body: bytes
     is_replay: bool = False
     results: Sequence[Result] = dataclasses.field(default=(), compare=False)
+
+    def count_outcomes(self) -> Counter[tuple[str, str]]:
+        """Return of how many rows came what, by (collection, outcome)."""
+        return Counter((each.mutation.collection, each.outcome.value) for each in self.results)
 
 
 def claim(actor: Actor, key: str, fingerprint: bytes, now: datetime.datetime) -> Answer | None:

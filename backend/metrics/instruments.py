@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter as Count
 from typing import TYPE_CHECKING, Any, Final
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -63,8 +62,5 @@ def count_push(*, answer: Answer, **_: Any) -> None:
     PUSHES.labels(str(answer.status)).inc()
     if answer.is_replay:
         REPLAYS.inc()
-    outcomes = Count(
-        (result.mutation.collection, result.outcome.value) for result in answer.results
-    )
-    for (collection, outcome), rows in outcomes.items():
+    for (collection, outcome), rows in answer.count_outcomes().items():
         ROWS.labels(collection, outcome).inc(rows)

@@ -8,7 +8,7 @@ from backend.postgres.creation import DIRECT_PORT
 from backend.settings.base import *  # noqa: F403
 from backend.settings.base import DATABASES, SYNC, env
 from backend.settings.variables import Stage
-from backend.throttling.rates import DEFAULTS, parse_rates
+from backend.throttling.rates import UNLIMITED, parse_rates
 
 SECRET_KEY = env.secret("SECRET_KEY", Stage.TEST)
 ALLOWED_HOSTS = [*env.names("ALLOWED_HOSTS", Stage.TEST), "testserver"]
@@ -25,7 +25,7 @@ CACHES = {  # tests that want Redis say so, so that none share keys
     "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
 }
 # Tests ask as fast as they can; those of throttles set rates of their own.
-THROTTLE_RATES = parse_rates(",".join(f"{scope}=900000000/1s" for scope in DEFAULTS))
+THROTTLE_RATES = parse_rates(UNLIMITED)
 THROTTLE_REDIS_URL = ""
 SYNC = {**SYNC, "POKE_URL": ""}  # a thread with a connection of its own would keep the database
 

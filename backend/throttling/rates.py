@@ -36,6 +36,8 @@ DEFAULTS: Final = {
     "login_name": "10/1m 60/1h",  # each name, known or not
     "refresh": "300/1m 6000/1h",  # each address: an office is behind one
 }
+# `THROTTLE_RATES` of a server whose crowd comes from one address, or is being measured.
+UNLIMITED: Final = ",".join(f"{scope}=900000000/1s" for scope in DEFAULTS)
 
 
 def parse_rates(text: str) -> Rates:

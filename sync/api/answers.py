@@ -5,7 +5,6 @@ body, Accept-Encoding --pack--> response        tag, If-None-Match --is_known-->
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from django.http import HttpResponse
@@ -51,5 +50,5 @@ def note_outcomes(response: HttpResponseBase, answer: Answer) -> None:
     if answer.is_replay:
         found = {"replay": 1}
     else:
-        found = Counter(f"{each.mutation.collection}:{each.outcome}" for each in answer.results)
+        found = {f"{name}:{outcome}": n for (name, outcome), n in answer.count_outcomes().items()}
     response.push_outcomes = dict(sorted(found.items()))  # type: ignore[attr-defined]

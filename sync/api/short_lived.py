@@ -1,4 +1,4 @@
-"""Views whose requests and answers are gone as soon as the answer is sent.
+"""Views whose answers are gone as soon as they are sent.
 
 REST framework ties a request to its view, and the view to its answer: a circle, which stays until
 the collector comes. It counts objects, not bytes, and a page of 1,000 rows is one: a crowd's pages
@@ -20,8 +20,7 @@ class ShortLived(APIView):
     """Base of the views that carry rows."""
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """Answer the request, and let go of both."""
+        """Answer the request, and let go of the answer."""
         response = super().dispatch(request, *args, **kwargs)
-        self.request.parser_context.clear()  # names the view, and the request itself
-        del self.response
+        del self.response  # which the request's circle would keep
         return response
