@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Final
 
 import psutil  # type: ignore[import-untyped]  # no stubs in the lock
+
+MIB: Final = 1024 * 1024
 
 
 class Shares:
@@ -45,6 +48,14 @@ def cpu_s(pid: int) -> float:
             continue  # its parent has its time by now
         total += times.user + times.system + times.children_user + times.children_system
     return total
+
+
+def private_mib(process: psutil.Process) -> float:
+    """Return what a process has of its own: what it shares with its parent counts once."""
+    try:
+        return float(process.memory_full_info().uss) / MIB
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return 0.0
 
 
 def machine_cpu_s() -> float:

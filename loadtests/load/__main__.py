@@ -9,7 +9,6 @@ when a row was lost or doubled, a device gave up, or the server failed.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import subprocess
@@ -28,6 +27,7 @@ from loadtests.load.arrival import draw_arrivals
 from loadtests.load.plan import DevicePlan, Plan, read_told, write_plan
 from loadtests.load.profile import Profile, ProfileInvalid, list_names, read_profile
 from loadtests.load.watch import Watch
+from loadtests.output import add_output, say, tell
 
 if TYPE_CHECKING:
     from backend.devstack.stack import Stack
@@ -51,10 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     except (ProfileInvalid, DevstackError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    if options.save:
-        options.save.write_text(json.dumps(figures, indent=2) + "\n")
-    sys.stdout.write((json.dumps(figures) if options.json else report.render(figures)) + "\n")
-    return 0 if figures["ok"] else 1
+    return tell(figures, report.render, options)
 
 
 def run(profile: Profile, *, seed: int, plot: Path | None = None) -> dict[str, Any]:
@@ -65,7 +62,7 @@ def run(profile: Profile, *, seed: int, plot: Path | None = None) -> dict[str, A
     """
     from loadtests.bench.stage import ENVIRON, OPTIONS, prepared_database
 
-    _say("Starting PostgreSQL and Valkey; making tables and people")
+    say("Starting PostgreSQL and Valkey; making tables and people")
     with prepared_database() as stack, ExitStack() as cleanup:
         devices = _make_devices(profile, random.Random(seed))  # repeatable
         server = start_server(
@@ -87,7 +84,7 @@ def run(profile: Profile, *, seed: int, plot: Path | None = None) -> dict[str, A
             polls=profile.polls,
             poll_s=profile.poll_s,
         )
-        _say(f"{profile.about} {profile.devices} devices, {profile.workers} processes")
+        say(f"{profile.about} {profile.devices} devices, {profile.workers} processes")
         began = time.monotonic()
         with Watch(server.child.pid) as watch:
             _run_locust(plan, profile, stack)
@@ -165,15 +162,9 @@ def _make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--list", action="store_true", help="list the profiles")
     parser.add_argument("--devices", type=int, metavar="N", help="another number of devices")
     parser.add_argument("--seed", type=int, default=1, help="repeats who comes when, with what")
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    parser.add_argument("--save", type=Path, metavar="FILE", help="write them there, too")
+    add_output(parser)
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the run over time")
     return parser
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"· {text}\n")
-    sys.stderr.flush()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The storm against the floor: how much of the bare server's speed is left, in the same run.
 
-    senders (50 at once of 200) ── push 50 rows, pull all ──> floor | product, in turn, 3 rounds
+    senders of profiles/storm.toml ── push, pull all ──> floor | product, in turn, 3 rounds
 
 Locust would be the slowest part here: devices are plain sockets that look at nothing but the
 cursor (see `loadtests.bench`). Each round has tenants of its own.
@@ -26,11 +26,12 @@ from loadtests.bench.processes import cpu_s
 from loadtests.bench.pulls import PULL_PATH
 from loadtests.bench.stage import Side, set_stage, settle
 from loadtests.bench.workload import Sender, creates, new_ids
+from loadtests.load.profile import read_profile
 from loadtests.load.watch import Watch
 
-DEVICES, AT_ONCE, ROWS, PAGE = 200, 50, 50, 1_000
+STORM: Final = read_profile("storm")
+PAGE: Final = 1_000
 ROUNDS: Final = 3
-WORKERS: Final = 2
 OK: Final = 200
 
 
@@ -53,12 +54,12 @@ def measure(rounds: int = ROUNDS) -> dict[str, Any]:
         DevstackError: something is missing or did not start.
     """
     storms: dict[str, list[Storm]] = {"floor": [], "product": []}
-    with set_stage(workers=WORKERS) as stage:
+    with set_stage(workers=STORM.workers) as stage:
         from loadtests.bench.senders import make_senders
 
         for number in range(rounds):
             for side in (stage.floor, stage.product):
-                senders = make_senders(f"storm-{side.name}-{number}", devices=DEVICES)
+                senders = make_senders(f"storm-{side.name}-{number}", devices=STORM.devices)
                 settle(stage.stack)
                 try:
                     storms[side.name].append(_let_come(side, senders, seed=number))
@@ -88,9 +89,9 @@ def _median(storms: Sequence[Storm]) -> Storm:
 def _let_come(side: Side, senders: Sequence[Sender], seed: int) -> Storm:
     before_s = cpu_s(side.server.child.pid)
     began = time.monotonic()
-    with Watch(side.server.child.pid) as watch, ThreadPoolExecutor(AT_ONCE) as pool:
+    with Watch(side.server.child.pid) as watch, ThreadPoolExecutor(STORM.at_once_max) as pool:
         syncs = [
-            pool.submit(_sync, side, sender, seed * DEVICES + number)
+            pool.submit(_sync, side, sender, seed * STORM.devices + number)
             for number, sender in enumerate(senders)
         ]
         pulled_bytes = sum(sync.result() for sync in syncs)
@@ -108,7 +109,7 @@ def _sync(side: Side, sender: Sender, seed: int) -> int:
     """Push, then pull to the head, on one connection; return the bytes that came."""
     headers = side.make_headers(sender)
     rng = random.Random(seed)  # repeatable
-    (batch,) = creates(sender, rng, ids=new_ids(ROWS), batch_rows=ROWS)
+    (batch,) = creates(sender, rng, ids=new_ids(STORM.push_rows), batch_rows=STORM.push_rows)
     with closing(Link(side.server.port)) as link:
         (push,) = batch.exchange()
         if failure := batch.find_failure([_ask(link, push.render(headers))]):

@@ -17,6 +17,7 @@ from typing import Any, Final
 from backend.devstack.errors import DevstackError
 from loadtests.bench.errors import BenchFailed
 from loadtests.load.against_floor import ROUNDS, measure
+from loadtests.output import add_output, tell
 
 BASELINE: Final = Path(__file__).parents[1] / "baselines" / "storm.json"
 NOISE: Final = 0.25  # two runs on a quiet machine differ by half of it
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m loadtests.load.check", description=__doc__)
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="of both, in turn")
     parser.add_argument("--write", action="store_true", help="make this the baseline")
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    add_output(parser)
     options = parser.parse_args(arguments)
     try:
         found = measure(options.rounds)
@@ -39,12 +40,9 @@ def main(arguments: Sequence[str]) -> int:
     if options.write:
         BASELINE.write_text(json.dumps(found, indent=2) + "\n")
     baseline = json.loads(BASELINE.read_text())
-    wrong = find_worse(found, baseline)
-    sys.stdout.write(
-        (json.dumps({**found, "worse": wrong}) if options.json else render(found, baseline, wrong))
-        + "\n"
-    )
-    return 1 if wrong else 0
+    worse = find_worse(found, baseline)
+    figures = {**found, "worse": worse, "ok": not worse}
+    return tell(figures, lambda figures: render(figures, baseline), options)
 
 
 def find_worse(found: dict[str, Any], baseline: dict[str, Any]) -> list[str]:
@@ -62,7 +60,7 @@ def find_worse(found: dict[str, Any], baseline: dict[str, Any]) -> list[str]:
     ]
 
 
-def render(found: dict[str, Any], baseline: dict[str, Any], wrong: Sequence[str]) -> str:
+def render(found: dict[str, Any], baseline: dict[str, Any]) -> str:
     """Return the figures for people."""
     names = {
         "speed": "speed of the floor's",
@@ -72,7 +70,8 @@ def render(found: dict[str, Any], baseline: dict[str, Any], wrong: Sequence[str]
     }
     lines = [f"  {'':<30} {'now':>8} {'baseline':>10}"]
     lines += [f"  {text:<30} {found[n]:>8} {baseline[n]:>10}" for n, text in names.items()]
-    return "\n".join([*lines, *wrong, "WORSE" if wrong else "as good as the baseline"])
+    worse = found["worse"]
+    return "\n".join([*lines, *worse, "WORSE" if worse else "as good as the baseline"])
 
 
 if __name__ == "__main__":

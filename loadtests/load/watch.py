@@ -7,12 +7,9 @@ import threading
 import time
 from typing import Final, Self
 
-import psutil  # type: ignore[import-untyped]  # no stubs in the lock
-
-from loadtests.bench.processes import cpu_s, list_tree
+from loadtests.bench.processes import cpu_s, list_tree, private_mib
 
 EVERY_S: Final = 0.5
-MIB: Final = 1024 * 1024
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,17 +44,9 @@ class Watch:
 
     def _run(self) -> None:
         while True:
-            sizes = [_private_mib(process) for process in list_tree(self._pid)]
+            sizes = [private_mib(process) for process in list_tree(self._pid)]
             at_s = time.monotonic() - self._began
             sample = Sample(at_s=at_s, server_mib=sum(sizes), largest_mib=max(sizes, default=0))
             self.samples.append(sample)
             if self._over.wait(EVERY_S):
                 return
-
-
-def _private_mib(process: psutil.Process) -> float:
-    """Return what a process has of its own: what it shares with its parent counts once."""
-    try:
-        return float(process.memory_full_info().uss) / MIB
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return 0.0

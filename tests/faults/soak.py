@@ -9,7 +9,6 @@ tables take for a row; and every history is held to the laws of the campaign.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import sys
 import threading
@@ -18,10 +17,10 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final
 
 from backend.devstack.errors import DevstackError
+from loadtests.output import add_output, say, tell
 from tests.faults.campaign import report
 from tests.faults.campaign.disasters import DISASTERS, DISK
 from tests.faults.campaign.laws import violations
@@ -88,7 +87,7 @@ def run(stage: Stage, *, seed: str, minutes: float) -> dict[str, Any]:
                 edits += len(history.written)
                 played += 1
             number += AT_ONCE
-            report.say(
+            say(
                 f"{time.monotonic() - began:>5.0f} s, {played} histories, "
                 f"{disasters.counts.total()} disasters, {len(found)} violations"
             )
@@ -135,8 +134,7 @@ def main(arguments: Sequence[str]) -> int:
     )  # fmt: skip
     parser.add_argument("--minutes", type=float, default=MINUTES, metavar="N")
     parser.add_argument("--seed", default="1", help="repeats what is drawn")
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    parser.add_argument("--save", type=Path, metavar="FILE", help="write them there, too")
+    add_output(parser)
     options = parser.parse_args(arguments)
     try:
         with set_stage() as stage:
@@ -144,10 +142,7 @@ def main(arguments: Sequence[str]) -> int:
     except DevstackError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    if options.save:
-        options.save.write_text(json.dumps(figures, indent=2) + "\n")
-    sys.stdout.write((json.dumps(figures) if options.json else report.render(figures)) + "\n")
-    return 0 if figures["ok"] else 1
+    return tell(figures, report.render, options)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ import pytest
 from sync import changelog, feed, push, wire
 from sync.clock import utc_now
 from sync.types import Actor
-from tests.faults.campaign import server_bugs
+from tests.faults.campaign.planting import planted
+from tests.faults.campaign.server_bugs import BUGS
 from tests.faults.interleaving import Driver, Work, driver, stop_here
 from tests.phones import World, create, new_id, update
 from tests.sync.agreement import findings_of
@@ -229,7 +230,7 @@ def test_no_order_breaks_a_law(wales: World, name: str) -> None:
 def test_planted_race_is_found(wales: World, bug: str, name: str) -> None:
     """Some order shows it, without a single random number."""
     scenes = Scenes(wales)
-    with driver(3) as drive, server_bugs.planted(bug, stop_here):
+    with driver(3) as drive, planted(BUGS[bug], stop_here):
         found = next(violations(drive, getattr(scenes, name), FOUND_WITHIN), None)
 
     assert found is not None

@@ -25,7 +25,7 @@ def test_figure_that_became_worse_is_named(name: str, value: float) -> None:
     (worse,) = find_worse({**GOOD, name: value}, GOOD)
 
     assert worse.startswith(name)
-    assert "WORSE" in render({**GOOD, name: value}, GOOD, [worse])
+    assert "WORSE" in render({**GOOD, name: value, "worse": [worse]}, GOOD)
 
 
 def test_noise_is_no_reason() -> None:

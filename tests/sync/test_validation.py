@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 from uuid import UUID
+
+from django.core.validators import MaxLengthValidator
+from rest_framework import serializers
 
 from sync import validation
 from sync.types import Actor, Mutation, Op, Wire
@@ -72,3 +79,33 @@ def test_two_new_rows_share_nothing() -> None:
     first.data["attributes"]["loud"] = True
 
     assert second.data["attributes"] == {}
+
+
+class Text(str):
+    """A string that can be watched."""
+
+    __slots__ = ("__weakref__",)
+
+
+@contextmanager
+def no_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def test_value_that_a_validator_refused_is_gone_at_once() -> None:
+    """Django's error holds the value in a circle: a crowd's refused pushes would add up."""
+    validate = validation._Contained(MaxLengthValidator(3))
+
+    def refuse() -> weakref.ref[Text]:
+        value = Text("longer")
+        with suppress(serializers.ValidationError):
+            validate(value)
+        return weakref.ref(value)
+
+    with no_collector():
+        assert refuse()() is None

@@ -16,11 +16,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from backend.devstack.errors import DevstackError
 from backend.devstack.server import ROOT
+from loadtests.output import add_output, tell
 from tests.faults.campaign import report
 from tests.faults.campaign.disasters import DISASTERS, DISK
 from tests.faults.campaign.hunt import hunt_all
@@ -43,10 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     except DevstackError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    if options.save:
-        options.save.write_text(json.dumps(figures, indent=2) + "\n")
-    sys.stdout.write((json.dumps(figures) if options.json else report.render(figures)) + "\n")
-    return 0 if figures["ok"] else 1
+    return tell(figures, report.render, options)
 
 
 def _play(options: argparse.Namespace) -> dict[str, Any]:
@@ -96,8 +93,7 @@ def _make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--bugs", nargs="*", metavar="NAME",
                         help="find planted bugs: these, or all of them")  # fmt: skip
     parser.add_argument("--first", action="store_true", help="stop at the first violation")
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    parser.add_argument("--save", type=Path, metavar="FILE", help="write them there, too")
+    add_output(parser)
     return parser
 
 

@@ -32,6 +32,6 @@ from tests.faults.campaign import server_bugs  # noqa: E402
 if os.environ.get("FAILPOINT_CONTROL"):
     arm_failpoints()
 if os.environ.get("PLANTED_BUG"):
-    server_bugs.plant(os.environ["PLANTED_BUG"])
+    server_bugs.BUGS[os.environ["PLANTED_BUG"]].plant()
 
 __all__ = ["application"]

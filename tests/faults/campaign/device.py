@@ -6,14 +6,10 @@ that moment is all that is left of it.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import random
-import re
 import shutil
 import time
-import zlib
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -28,7 +24,6 @@ from tests.faults.campaign.history import (
     ORDERS,
     TEXTS,
     Deleted,
-    Exchange,
     History,
     Name,
     Replica,
@@ -36,17 +31,17 @@ from tests.faults.campaign.history import (
     Visit,
     Written,
 )
+from tests.faults.campaign.recorder import Recorder
 
 if TYPE_CHECKING:
     from sync.cursor import Cursor
-    from tests.faults.campaign.script import Step
+    from tests.faults.campaign.script import Script
 
 RETRY: Final = fieldsync.RetryPolicy(
     attempts_max=4, wait_s_max=5, backoff_first_s=0.02, backoff_s_max=0.3
 )
 TIMEOUT_S: Final = 4.0  # a black hole costs that long
 PASSWORD: Final = "fieldsync-campaign"
-CANARY: Final = re.compile(rb"canary-[0-9]+-")
 ALL: Final = 10_000  # rows; a history has some dozen
 CHOSEN_MAX: Final = 4
 ROUND_S: Final = 0.05
@@ -61,20 +56,19 @@ class Device:
     """One device of one person; `number` is its place in the history."""
 
     def __init__(
-        self, number: int, history: History, url: str, folder: Path, *, ahead_days: int
+        self, number: int, history: History, url: str, folder: Path, script: Script
     ) -> None:
         self.number = number
         self.person = history.people[number]
         self.history = history
         self.path = folder / f"{history.number}-{number}.db"
+        self._steps = script.steps[number]
         self.dies_at: int | None = None  # which effect from now on is its last
         self.left: Path | None = None  # what is on the disk when it was killed
-        self.meanwhile_at = (
-            ""  # the end of a path: what is asked there is overtaken by `_edit_once`
-        )
+        self.meanwhile_at = ""  # the end of a path: while that is asked, somebody edits
         self.meanwhile_number = 0
         self._url = url
-        self._ahead = timedelta(days=ahead_days)
+        self._ahead = timedelta(days=script.clocks[number])
         self._serial = itertools.count()
         self._groups = itertools.count()
         self._open_visit: Visit | None = None
@@ -90,12 +84,11 @@ class Device:
 
     # what people do
 
-    def do(self, step: Step) -> None:
-        """Carry out one step; what cannot be done is left."""
-        try:
-            getattr(self, step.what)(step.number)
-        except fieldsync.RowRefused:
-            return
+    def work(self) -> None:
+        """Carry out the script; what cannot be done is left."""
+        for step in self._steps:
+            with suppress(fieldsync.RowRefused):
+                getattr(self, step.what)(step.number)
 
     def edit(self, number: int) -> None:
         """Write into a field of a work order."""
@@ -357,102 +350,3 @@ class Device:
             if source.exists():
                 shutil.copyfile(source, f"{self.left}{suffix}")
         raise Died
-
-
-class Recorder(httpx2.BaseTransport):
-    """Notes each request of a device and its answer, byte for byte."""
-
-    def __init__(self, device: Device) -> None:
-        self._device = device
-        self._inner = httpx2.HTTPTransport()
-
-    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send a request, and return its answer, which is noted as it is read."""
-        self._device.count_down()
-        body = request.read()
-        self._device.reach(request.url.path)
-        try:
-            response = self._inner.handle_request(request)
-        except httpx2.HTTPError:
-            self._note(request, body, None, b"")
-            raise
-        assert isinstance(response.stream, httpx2.SyncByteStream)
-        stream = _Tee(response.stream, lambda pieces: self._take(request, body, response, pieces))
-        return httpx2.Response(
-            status_code=response.status_code, headers=response.headers, stream=stream,
-            extensions=response.extensions,
-        )  # fmt: skip
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._inner.close()
-
-    def _take(
-        self,
-        request: httpx2.Request,
-        body: bytes,
-        response: httpx2.Response,
-        pieces: bytes | None,
-    ) -> None:
-        """Note a whole answer; None is one that broke off."""
-        text = b"" if pieces is None else pieces
-        if response.headers.get("content-encoding") == "gzip":
-            text = zlib.decompressobj(31).decompress(text)
-        self._note(request, body, response if pieces is not None else None, text)
-        self._device.count_down()
-
-    def _note(
-        self,
-        request: httpx2.Request,
-        body: bytes,
-        response: httpx2.Response | None,
-        text: bytes,
-    ) -> None:
-        history = self._device.history
-        own = history.canary.encode()
-        history.exchanges.append(
-            Exchange(
-                device=self._device.number,
-                path=request.url.path,
-                key=request.headers.get("idempotency-key", "").strip('"'),
-                body=_hash(body),
-                status=response.status_code if response else 0,
-                answer=_hash(text) if response else "",
-                is_replay=bool(response and "idempotency-replayed" in response.headers),
-                has_retry_after=bool(response and "retry-after" in response.headers),
-                strangers=frozenset(
-                    found.decode() for found in CANARY.findall(text) if found != own
-                ),
-            )
-        )
-
-
-class _Tee(httpx2.SyncByteStream):
-    """An answer's body, which is handed over whole once it has come."""
-
-    def __init__(
-        self, stream: httpx2.SyncByteStream, take: Callable[[bytes | None], None]
-    ) -> None:
-        self._stream = stream
-        self._take = take
-        self._is_over = False
-
-    def __iter__(self) -> Iterator[bytes]:
-        pieces: list[bytes] = []
-        try:
-            for piece in self._stream:
-                pieces.append(piece)
-                yield piece
-        except httpx2.HTTPError:
-            self._is_over = True
-            self._take(None)
-            raise
-        self._is_over = True
-        self._take(b"".join(pieces))
-
-    def close(self) -> None:
-        self._stream.close()
-
-
-def _hash(text: bytes) -> str:
-    return hashlib.sha256(text).hexdigest() if text else ""

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.faults.campaign import report
+from loadtests.output import say
 from tests.faults.campaign.disasters import DISASTERS, DISK
 from tests.faults.campaign.laws import violations
 from tests.faults.campaign.play import play_round
@@ -66,7 +66,7 @@ def hunt_all(stage: Stage, bugs: Sequence[str], seed: str) -> dict[str, Any]:
     for name in names:
         each = hunt(stage, name, seed)
         found.append(dataclasses.asdict(each))
-        report.say(f"{name}: {each.law or 'NOT FOUND'} after {each.histories} histories")
+        say(f"{name}: {each.law or 'NOT FOUND'} after {each.histories} histories")
     return {"seed": seed, "bugs": found, "ok": all(each["law"] for each in found)}
 
 

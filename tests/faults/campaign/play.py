@@ -73,7 +73,7 @@ def play_round(
         for play in plays:
             play.link.set_rates(LINKS[play.script.link])
         with _happening(stage, disaster, rng):
-            _at_once(devices, lambda each: _work(each, scripts))
+            _at_once(devices, Device.work)
         _heal(stage, plays, drain_s)
         for play in plays:
             play.history.replicas = [device.close() for device in play.devices]
@@ -90,16 +90,10 @@ def _open(stage: Stage, history: History, script: Script, cleanup: ExitStack) ->
     )
     stage.links.append(link)
     devices = [
-        Device(number, history, link.url, stage.phones, ahead_days=days)
-        for number, days in enumerate(script.clocks)
+        Device(number, history, link.url, stage.phones, script)
+        for number in range(len(history.people))
     ]
     return _Play(history=history, script=script, link=link, devices=devices)
-
-
-def _work(device: Device, scripts: Sequence[Script]) -> None:
-    (script,) = [each for each in scripts if each.seed == device.history.seed]
-    for step in script.steps[device.number]:
-        device.do(step)
 
 
 @contextmanager

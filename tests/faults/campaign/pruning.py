@@ -22,7 +22,7 @@ def main(times: int) -> None:
     from tests.faults.campaign import server_bugs
 
     if os.environ.get("PLANTED_BUG"):
-        server_bugs.plant(os.environ["PLANTED_BUG"])
+        server_bugs.BUGS[os.environ["PLANTED_BUG"]].plant()
     for _ in range(times):
         for old in transactions.run(lambda _: list(tombstones.list_old(utc_now()))):
             transactions.run(lambda _, old=old: tombstones.prune(old, 1_000))  # type: ignore[misc]

@@ -1,20 +1,13 @@
-"""What the campaign tells: its progress, and its figures as a table."""
+"""What the campaign tells: its figures as a table, and what can happen."""
 
 from __future__ import annotations
 
-import sys
 from typing import Any, Final
 
 from tests.faults.campaign.disasters import DISASTERS
 
 SHOWN_MAX: Final = 20
 LISTS: Final = frozenset({"violations", "bugs", "ok"})
-
-
-def say(text: str) -> None:
-    """Tell how far it is."""
-    sys.stderr.write(f"· {text}\n")
-    sys.stderr.flush()
 
 
 def render_disasters() -> str:

@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
+from loadtests.output import say
 from tests.faults.campaign.disasters import DISASTERS, DISK
 from tests.faults.campaign.disk import small_disk
 from tests.faults.campaign.history import History
 from tests.faults.campaign.laws import violations
 from tests.faults.campaign.play import play_round
-from tests.faults.campaign.report import say
 from tests.faults.campaign.stage import Stage, set_stage
 
 AT_ONCE: Final = 24

@@ -7,15 +7,11 @@ find every one; `docs/reliability.md` says after how many histories it did.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import wraps
 from typing import Any, Final
 
-import psycopg
 from django.db import connection
 from msgspec.structs import replace as changed
 
@@ -41,23 +37,11 @@ from sync.errors import NeedsCare
 from sync.models import Receipt
 from sync.types import ChangeOp, Outcome
 from sync.wire import encode
-
-Plant = Callable[[], None]
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Bug:
-    """How it is planted; `disaster` is the one in which it shows, if it takes one."""
-
-    plant: Plant
-    disaster: str = ""
-
+from tests.faults.campaign import planting
+from tests.faults.campaign.planting import Bug, Plant, swap
 
 BUGS: Final[dict[str, Bug]] = {}
-PAUSE_S: Final = 0.01  # between two steps that ought to be one: as long as a busy machine takes
 _own = threading.local()
-_replaced: list[tuple[Any, str, Any]] = []
-_sessions: list[psycopg.Connection[tuple[Any, ...]]] = []
 
 
 def bug(name: str, *, disaster: str = "") -> Callable[[Plant], Plant]:
@@ -68,52 +52,6 @@ def bug(name: str, *, disaster: str = "") -> Callable[[Plant], Plant]:
         return work
 
     return enter
-
-
-def plant(name: str) -> None:
-    """Plant a bug into this process, for good.
-
-    Raises:
-        KeyError: there is none of that name.
-    """
-    BUGS[name].plant()
-
-
-def _put(whole: Any, **parts: Any) -> None:
-    """Have these parts of a module or a class in place of its own."""
-    for name, part in parts.items():
-        _replaced.append((whole, name, getattr(whole, name)))
-        setattr(whole, name, part)
-
-
-@contextlib.contextmanager
-def planted(name: str, pause: Callable[[], object]) -> Iterator[None]:
-    """Plant a bug for a block; `pause` comes where two steps ought to be one."""
-    _put(sys.modules[__name__], _pause=pause)
-    plant(name)
-    try:
-        yield
-    finally:
-        while _replaced:
-            setattr(*_replaced.pop())
-        while _sessions:
-            _sessions.pop().close()
-
-
-def _pause() -> None:
-    time.sleep(PAUSE_S)
-
-
-def _session() -> psycopg.Connection[tuple[Any, ...]]:
-    """Return a session of this thread beside Django's, of the tables' owner."""
-    held: psycopg.Connection[tuple[Any, ...]] | None = getattr(_own, "session", None)
-    if held is None or held.closed:
-        given = connection.get_connection_params()
-        named = {name: given[name] for name in ("host", "port", "dbname", "user", "password")}
-        held = psycopg.connect(**named, options="-c role=fieldsync_owner", autocommit=True)
-        _own.session = held
-        _sessions.append(held)
-    return held
 
 
 def _only(cursor: Any) -> int:
@@ -153,14 +91,14 @@ def _() -> None:
         if is_move:  # the stream is locked already
             return original(tenant_id, changes, is_move=is_move, **rest)
         _, seqs = changelog._number(changes)
-        found = _session().execute(
+        found = planting.session().execute(
             "UPDATE sync_stream SET head = head + %s WHERE tenant_id = %s RETURNING head - %s",
             [seqs, tenant_id, seqs],
         )
-        _pause()
+        planting.pause()
         return _append_at(_only(found), tenant_id, changes, **rest)
 
-    _put(changelog, append=append)
+    swap(changelog, append=append)
 
 
 @bug("the counter of the feed is read without its lock")
@@ -169,10 +107,10 @@ def _() -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT head FROM sync_stream WHERE tenant_id = %s", [tenant_id])
             head = _only(cursor)
-        _pause()
+        planting.pause()
         return _append_at(head, tenant_id, changes, is_move=is_move, **rest)
 
-    _put(changelog, append=append)
+    swap(changelog, append=append)
 
 
 @bug("the head is read behind the page")
@@ -181,13 +119,13 @@ def _() -> None:
 
     def follow_on(reading: Any, place: Any, limit: int) -> Any:
         lines, reached = follow(reading, place, limit)
-        _pause()
+        planting.pause()
         head = changelog.read_stream(reading.actor.tenant_id).head
         return lines, changed(reached, seq=max(reached.seq, head))
 
-    _put(feed, _STEPS={**feed._STEPS, Phase.FEED: follow_on})
+    swap(feed, _STEPS={**feed._STEPS, Phase.FEED: follow_on})
     is_done = feed._Reading.is_done
-    _put(
+    swap(
         feed._Reading,
         is_done=lambda self, place: is_done(self, place) or place.seq > self.stream.head,
     )
@@ -200,12 +138,12 @@ def _() -> None:
     def changes_of(*given: Any) -> Any:
         return [changed(change, left=frozenset()) for change in original(*given)]
 
-    _put(scopes, changes_of=changes_of)
+    swap(scopes, changes_of=changes_of)
 
 
 @bug("a row moves without what hangs below it")
 def _() -> None:
-    _put(scopes, with_descendants=lambda _tenant, changes, _facts: list(changes))
+    swap(scopes, with_descendants=lambda _tenant, changes, _facts: list(changes))
 
 
 @bug("deletions are not told")
@@ -216,23 +154,23 @@ def _() -> None:
         kept = [change for change in changes if change.op is not ChangeOp.DELETE]
         return original(tenant_id, kept, **rest) if kept else 0
 
-    _put(changelog, append=append)
-    _put(pokes, announce=lambda *_: None)
+    swap(changelog, append=append)
+    swap(pokes, announce=lambda *_: None)
 
 
 @bug("an edit that was read around a move is told where the row was")
 def _() -> None:
     """The count of moves is not looked at."""
-    _put(
+    swap(
         changelog, _APPEND=changelog._APPEND.replace("AND moves = %(moves)s", "AND %(moves)s >= 0")
     )
 
 
 @bug("what is pruned leaves no floor", disaster="feed is pruned")
 def _() -> None:
-    _put(tombstones, _PRUNE_TOLD=tombstones._PRUNE_TOLD.replace("greatest(floor", "least(floor"))
-    _put(tombstones, _RAISE="SELECT 1")
-    _put(feed, _check_floor=lambda *_: None)
+    swap(tombstones, _PRUNE_TOLD=tombstones._PRUNE_TOLD.replace("greatest(floor", "least(floor"))
+    swap(tombstones, _RAISE="SELECT 1")
+    swap(feed, _check_floor=lambda *_: None)
 
 
 # the key
@@ -240,8 +178,8 @@ def _() -> None:
 
 @bug("no key is remembered")
 def _() -> None:
-    _put(receipts, claim=lambda *_: None)
-    _put(receipts, keep=lambda *_: None)
+    swap(receipts, claim=lambda *_: None)
+    swap(receipts, keep=lambda *_: None)
 
 
 @bug("a key is looked up, then written")
@@ -253,31 +191,31 @@ def _() -> None:
         if known is not None:
             return receipts._answer(known)
         _own.claim = (actor, key, fingerprint, now)
-        _pause()
+        planting.pause()
         return None
 
     def write(actor: Any, key: str, answer: Any) -> None:
         claim(*_own.claim)
         keep(actor, key, answer)
 
-    _put(receipts, claim=look_up, keep=write)
+    swap(receipts, claim=look_up, keep=write)
 
 
 @bug("the answer is kept after COMMIT", disaster="worker is killed")
 def _() -> None:
     keep = receipts.keep
-    _put(receipts, keep=lambda *given: setattr(_own, "answer", given))
+    swap(receipts, keep=lambda *given: setattr(_own, "answer", given))
     run = transactions.run
 
     def run_and_keep(work: Any, rng: Any = None) -> Any:
         _own.answer = None
         found = run(work, rng)
         if _own.answer:
-            _pause()
+            planting.pause()
             keep(*_own.answer)
         return found
 
-    _put(transactions, run=run_and_keep)
+    swap(transactions, run=run_and_keep)
 
 
 @bug("a key is taken in a transaction of its own", disaster="worker is killed")
@@ -287,12 +225,12 @@ def _() -> None:
     def take_for_good(actor: Any, key: str, fingerprint: bytes, now: Any) -> bool:
         wait = f"{sync_settings().lock_wait_ms}ms"
         holder = receipts._holder(actor)
-        found = _session().execute(
+        found = planting.session().execute(
             receipts._CLAIM.encode(), [actor.tenant_id, holder, key, fingerprint, now, wait]
         )
         return found.rowcount == 1
 
-    _put(receipts, _take=take_for_good)
+    swap(receipts, _take=take_for_good)
 
 
 @bug("an answer is written anew when it is given again")
@@ -305,7 +243,7 @@ def _() -> None:
             status=found.status, body=found.body.replace(b"{", b"{ ", 1), is_replay=True
         )
 
-    _put(receipts, _answer=anew)
+    swap(receipts, _answer=anew)
 
 
 # conflicts and rows
@@ -313,7 +251,7 @@ def _() -> None:
 
 @bug("the last write wins")
 def _() -> None:
-    _put(plan, overtaken_fields=lambda *_: frozenset())
+    swap(plan, overtaken_fields=lambda *_: frozenset())
 
 
 @bug("two edits of one field are merged")
@@ -324,7 +262,7 @@ def _() -> None:
         del overlap
         return combine(policy, row, edit, overtaken, frozenset())
 
-    _put(plan, combine=merge)
+    swap(plan, combine=merge)
 
 
 @bug("whoever deletes need not have seen the row")
@@ -334,7 +272,7 @@ def _() -> None:
     def remove_blindly(self: Any, mutation: Any, row: Any) -> Any:
         return remove(self, changed(mutation, base_version=row.version), row)
 
-    _put(plan._Attempt, _remove=remove_blindly)
+    swap(plan._Attempt, _remove=remove_blindly)
 
 
 @bug("rows are read without a lock")
@@ -345,15 +283,15 @@ def _() -> None:
     def unlocked(collection: Any) -> str:
         return original(collection).replace(" FOR NO KEY UPDATE", "")
 
-    _put(storage, _lock_sql=unlocked)
+    swap(storage, _lock_sql=unlocked)
     lock = storage.lock
 
     def lock_slowly(*given: Any) -> Any:
         found = lock(*given)
-        _pause()
+        planting.pause()
         return found
 
-    _put(storage, lock=lock_slowly)
+    swap(storage, lock=lock_slowly)
 
 
 @bug("a merge counts for two versions")
@@ -365,7 +303,7 @@ def _() -> None:
             row = changed(row, version=row.version + 1)
         return put(self, mutation, row, data, fields, **rest)
 
-    _put(plan._Attempt, _put=put_twice)
+    swap(plan._Attempt, _put=put_twice)
 
 
 @bug("what is as it was gets a new version")
@@ -379,19 +317,19 @@ def _() -> None:
         row = self._visible_row(mutation.key)
         return self._put(mutation, row, row.data, frozenset({"title"}), is_merge=False)
 
-    _put(plan._Attempt, _update=write_anyway)
+    swap(plan._Attempt, _update=write_anyway)
 
 
 @bug("a group is applied as far as it goes")
 def _() -> None:
-    _put(plan, groups=lambda mutations, _policy: {m.index: m.index for m in mutations})
+    swap(plan, groups=lambda mutations, _policy: {m.index: m.index for m in mutations})
 
 
 @bug("a row is written, and the feed hears of it later", disaster="worker is killed")
 def _() -> None:
     """In a second transaction: who dies in between leaves a row that no phone ever gets."""
     log, run = batch.log, transactions.run
-    _put(batch, log=lambda *given: setattr(_own, "log", given))
+    swap(batch, log=lambda *given: setattr(_own, "log", given))
 
     def run_and_log(work: Any, rng: Any = None) -> Any:
         _own.log = None
@@ -401,7 +339,7 @@ def _() -> None:
                 run(lambda _: log(*_own.log))
         return found
 
-    _put(transactions, run=run_and_log)
+    swap(transactions, run=run_and_log)
 
 
 # tenants and failures
@@ -410,17 +348,17 @@ def _() -> None:
 @bug("a page is read without its tenant")
 def _() -> None:
     """And the second line, the database's own policies, is not there either."""
-    _put(
+    swap(
         pages,
         _PAGE=pages._PAGE.replace(
             "WHERE tenant_id = %(tenant)s AND scope", "WHERE tenant_id IS NOT NULL AND scope"
         ).replace("WHERE tenant_id = %(tenant)s AND collection", "WHERE collection"),
     )
     prelude = row_security.prelude
-    _put(row_security, prelude=lambda _whom, owner: prelude(row_security.Unbound.EVERYBODY, owner))
-    _put(cursors, prelude=row_security.prelude)
+    swap(row_security, prelude=lambda _whom, owner: prelude(row_security.Unbound.EVERYBODY, owner))
+    swap(cursors, prelude=row_security.prelude)
 
 
 @bug("a lost database is our error", disaster="session is ended")
 def _() -> None:
-    _put(transactions, is_away=lambda _error: False)
+    swap(transactions, is_away=lambda _error: False)
