@@ -8,7 +8,8 @@ COPY requirements/server.lock /
 RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --require-hashes -r /server.lock
 
 FROM python:3.11.14-slim-trixie
-ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 DJANGO_SETTINGS_MODULE=backend.settings.production
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 DJANGO_SETTINGS_MODULE=backend.settings.production \
+    MALLOC_ARENA_MAX=2
 WORKDIR /app
 COPY --from=packages /venv /venv
 COPY manage.py ./

@@ -14,7 +14,7 @@ import yaml
 
 from backend.devstack import health
 from backend.devstack.postgres import NAME, OWNER
-from backend.devstack.server import APPLICATION, GRACEFUL_S_MAX, make_arguments
+from backend.devstack.server import APPLICATION, GRACEFUL_S_MAX, MALLOC, make_arguments
 from backend.settings.variables import VARIABLES, Reader, Stage
 
 ROOT = Path(__file__).parents[2]
@@ -127,6 +127,9 @@ def test_container_starts_the_server_as_this_machine_does() -> None:
     assert json.loads(find_instruction("CMD")) == ["python", *expected]
     assert "command" not in read_services()["web"]
     assert find_instruction("EXPOSE") == "8000"
+    assert {f"{name}={value}" for name, value in MALLOC.items()} <= set(
+        find_instruction("ENV").split()
+    )
     assert read_services()["web"]["expose"] == ["8000"]
     assert "ports" not in read_services()["web"], "only the proxy reaches it: it believes all"
     assert read_services()["proxy"]["environment"]["UPSTREAMS"] == "web:8000"

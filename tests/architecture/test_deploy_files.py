@@ -13,7 +13,7 @@ import pytest
 import yaml
 from django.core.management import load_command_class
 
-from backend.devstack.server import APPLICATION, GRACEFUL_S_MAX, make_arguments
+from backend.devstack.server import APPLICATION, GRACEFUL_S_MAX, MALLOC, make_arguments
 from backend.jobs.management.commands import run_jobs
 from backend.settings.variables import VARIABLES, Reader, Stage
 from deploy import make_env
@@ -37,6 +37,7 @@ def test_unit_starts_the_server_as_tests_do() -> None:
     assert arguments == make_arguments(APPLICATION, host="127.0.0.1", port=8000)
     assert python == f"{given['WorkingDirectory']}/.venv/bin/python"
     assert int(given["TimeoutStopSec"]) > GRACEFUL_S_MAX
+    assert [given["Environment"]] == [f"{name}={value}" for name, value in MALLOC.items()]
 
 
 @pytest.mark.parametrize("where", ["systemd", "compose"])
