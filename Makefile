@@ -97,15 +97,17 @@ openapi: install ## Write docs/openapi anew, from the code
 bench: install ## Measure pushes and pulls against a bare floor, 10 minutes (ARGS="--quick", ARGS="--help")
 	@$(PY) -m loadtests.bench $(ARGS)
 
-# In order of slowness; each line says by itself what is wrong.
+RESULTS := loadtests/results
 .PHONY: load
-load: install ## Send a crowd of devices and count every row (PROFILE=monday, ARGS="--list")
-	@$(PY) -m loadtests.load $(PROFILE) $(ARGS)
+load: install ## Send a crowd of devices, count every row, draw it (PROFILE=monday, ARGS="--list")
+	@mkdir -p $(RESULTS)
+	@$(PY) -m loadtests.load $(PROFILE) --save $(RESULTS)/$(PROFILE).json --plot $(RESULTS)/$(PROFILE).png $(ARGS)
 
 .PHONY: load-check
 load-check: install ## Hold the storm to the floor's speed in the same run, and to the baseline
 	@$(PY) -m loadtests.load.check $(ARGS)
 
+# In order of slowness; each line says by itself what is wrong.
 .PHONY: check
 check: install ## All that CI runs: format, lint, spelling, layers, dependencies, migrations, types, tests
 	$(BIN)/ruff format --check .

@@ -142,7 +142,7 @@ class DeviceUser(FastHttpUser):
 
     def _until_answered(self, method: str, path: str, headers: dict[str, str], body: Any) -> Any:
         """Return the first answer with a meaning; the same request again until then."""
-        name = path.partition("?")[0].rpartition("/")[2]
+        name, began = path.partition("?")[0].rpartition("/")[2], time.monotonic()
         for number in range(TRIES_MAX):
             with self.client.request(
                 method, path, name=name, headers=headers, data=body, catch_response=True
@@ -151,6 +151,8 @@ class DeviceUser(FastHttpUser):
                 self.told.statuses[str(status)] = self.told.statuses.get(str(status), 0) + 1
                 if status in {200, NOT_MODIFIED}:
                     answer.success()
+                    if number:
+                        self.told.healed_s.append(time.monotonic() - began)
                     return answer
                 if status not in BUSY and status != BROKEN:
                     message = f"{status}: {answer.content[:200]!r}"

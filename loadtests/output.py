@@ -28,5 +28,6 @@ def tell(
     """Print the figures, which say whether they are "ok"; return the exit status."""
     if options.save:
         options.save.write_text(json.dumps(figures, indent=2) + "\n")
+        say(f"Saved in {options.save}")
     sys.stdout.write((json.dumps(figures) if options.json else render(figures)) + "\n")
     return 0 if figures["ok"] else 1

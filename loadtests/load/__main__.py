@@ -100,6 +100,7 @@ def _conclude(  # what a run leaves behind
     verdict = judge(told, stack.postgres.owner_url)
     if plot:
         report.draw(stack.folder / "load_stats_history.csv", watch, plot, profile.about)
+        say(f"Drawn in {plot}")
     return report.collect(profile, told, verdict, watch, seconds)
 
 

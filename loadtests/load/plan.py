@@ -37,7 +37,11 @@ class Plan:
 
 @dataclasses.dataclass(slots=True, kw_only=True)
 class Told:
-    """What one device sent and was told; ids of rows, counts of all else."""
+    """What one device sent and was told; ids of rows, counts of all else.
+
+    `healed_s` has the seconds from a request's first try to its answer, of those that had to be
+    sent again: told to wait, or not answered.
+    """
 
     device: str
     sent: list[str] = dataclasses.field(default_factory=list)
@@ -45,6 +49,7 @@ class Told:
     refused: dict[str, int] = dataclasses.field(default_factory=dict)
     statuses: dict[str, int] = dataclasses.field(default_factory=dict)  # "0": no answer
     syncs_s: list[float] = dataclasses.field(default_factory=list)
+    healed_s: list[float] = dataclasses.field(default_factory=list)
     pulled: int = 0
     replays: int = 0
     without_retry_after: int = 0

@@ -26,6 +26,7 @@ def collect(
     """Return all figures of a run."""
     syncs = sorted(took_s for each in told for took_s in each.syncs_s) or [0.0]
     pulled = sum(each.pulled for each in told)
+    healed = [took_s for each in told for took_s in each.healed_s]
     return {
         "profile": profile.name,
         "machine": {
@@ -44,6 +45,8 @@ def collect(
         "sync_p95_s": round(_quantile(syncs, 0.95), 2),
         "sync_p99_s": round(_quantile(syncs, 0.99), 2),
         "replays": sum(each.replays for each in told),
+        "sent_again": len(healed),
+        "healed_s_max": round(max(healed, default=0.0), 2),
         "server_cpu_s": round(watch.cpu_s, 1),
         "server_mib_max": round(max(each.server_mib for each in watch.samples)),
         "worker_mib_max": round(max(each.largest_mib for each in watch.samples)),
@@ -65,6 +68,10 @@ def render(figures: dict[str, Any]) -> str:
             f"{figures['sync_p50_s']} / {figures['sync_p95_s']} / {figures['sync_p99_s']} s",
         ),
         ("answers by status", ", ".join(f"{k}: {v:,}" for k, v in verdict["statuses"].items())),
+        (
+            "sent again (429, 503, no answer), then answered",
+            f"{figures['sent_again']:,}, the last after {figures['healed_s_max']} s",
+        ),
         ("answers given again for a key", f"{figures['replays']:,}"),
         ("server: CPU", f"{figures['server_cpu_s']} s of {figures['seconds']} s"),
         (
