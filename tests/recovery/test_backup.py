@@ -47,22 +47,3 @@ def test_nothing_acknowledged_is_lost_by_a_restore() -> None:
         field.crew.settle()
 
         field.prove()
-
-
-def test_work_goes_on_while_phones_heal() -> None:
-    """Nobody waits for anybody: some edit rows that the server does not have yet."""
-    with running_field() as field:
-        field.hire(PHONES)
-        with field.crew.at_work():
-            field.crew.wait_for(ROWS)
-            backup = back_up(field)
-            field.crew.wait_for(ROWS)
-        field.stop_servers()
-
-        restore(field, backup)
-        field.start_server(field.front.ports.pop())
-        with field.crew.at_work():
-            field.crew.wait_for(ROWS)
-        field.crew.settle()
-
-        field.prove()
