@@ -14,14 +14,16 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sync.pokes.line import Complaints, Line
 from sync.pokes.lines import make_line
 from sync.pokes.message import parse
 
 if TYPE_CHECKING:
-    from sync.pokes.hub import Hub
+    import asyncio
+
+    from sync.pokes.message import Poke
 
 log = logging.getLogger(__name__)
 
@@ -29,10 +31,23 @@ PAUSE_S = 0.1  # before the second try; doubles with each
 PAUSE_S_MAX = 5.0
 
 
+class Audience(Protocol):
+    """Those who wait, on an event loop: the hub."""
+
+    count: int
+    loop: asyncio.AbstractEventLoop
+
+    def deliver(self, poke: Poke) -> None:
+        """Tell those whom `poke` is for."""
+
+    def sweep_soon(self) -> None:
+        """Ask the database now: pokes may have been missed."""
+
+
 class Listener:
     """Feeds one hub; the thread ends by itself when nobody waits there any more."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Audience) -> None:
         self._hub = hub
         self._thread: threading.Thread | None = None
         self._pause_s = PAUSE_S
