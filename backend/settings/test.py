@@ -24,6 +24,8 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # hundreds
 CACHES = {  # tests that want Redis say so, so that none share keys
     "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
 }
+# Each test client makes its middleware anew, which would list all files: half of a request.
+WHITENOISE_AUTOREFRESH = True
 # Tests ask as fast as they can; those of throttles set rates of their own.
 THROTTLE_RATES = parse_rates(UNLIMITED)
 THROTTLE_REDIS_URL = ""
