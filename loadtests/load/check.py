@@ -22,7 +22,7 @@ from loadtests.output import add_output, tell
 BASELINE: Final = Path(__file__).parents[1] / "baselines" / "storm.json"
 NOISE: Final = 0.25  # two runs on a quiet machine differ by half of it
 SPEED_MIN: Final = 0.4  # of the floor
-PROCESS_MIB_MAX: Final = 250
+MEMORY_MIB_MAX: Final = 238  # of all processes: 250 MB
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -50,8 +50,8 @@ def find_worse(found: dict[str, Any], baseline: dict[str, Any]) -> list[str]:
     bounds = [
         ("speed", max(SPEED_MIN, baseline["speed"] * (1 - NOISE)), False),
         ("cpu", baseline["cpu"] * (1 + NOISE), True),
-        ("largest_process_mib", PROCESS_MIB_MAX, True),
-        ("memory_mib", baseline["memory_mib"] * (1 + NOISE), True),
+        ("largest_process_mib", baseline["largest_process_mib"] * (1 + NOISE), True),
+        ("memory_mib", MEMORY_MIB_MAX, True),
     ]
     return [
         f"{name} is {found[name]}, and may be at {'most' if is_most else 'least'} {bound:.2f}"

@@ -38,7 +38,7 @@ def run(module: str, *arguments: str) -> tuple[int, dict[str, Any]]:
 
 
 def test_histories_break_no_law() -> None:
-    """Whatever the links do, and while parts of the server die: scenarios 32 and 33."""
+    """Whatever the links do, and while parts of the server die: scenario 33 among them."""
     status, figures = run(
         "tests.faults.campaign", "--seed", "ci", "--histories", str(HISTORIES),
         *("--disaster", "postgres is killed", "--disaster", "redis is down"),

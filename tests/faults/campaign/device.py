@@ -1,7 +1,7 @@
 """A virtual device: the real SDK, somebody who works with it, and a recorder on its line.
 
-It can be killed at any request, before it is sent or behind its answer: what is on the disk at
-that moment is all that is left of it.
+It can be killed at any request, before it is sent or behind its answer, and before any transaction
+of its store: what is on the disk at that moment is all that is left of it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import itertools
 import random
 import shutil
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -45,6 +46,7 @@ PASSWORD: Final = "fieldsync-campaign"
 ALL: Final = 10_000  # rows; a history has some dozen
 CHOSEN_MAX: Final = 4
 ROUND_S: Final = 0.05
+DEATHS: Final = 24  # requests, answers and transactions of a sync; a short one outlives it
 BROKEN: Final = (fieldsync.TransportFailure, fieldsync.RateLimited, fieldsync.ServerBug)
 
 
@@ -76,11 +78,22 @@ class Device:
 
     def _start(self) -> fieldsync.Client:
         http = httpx2.Client(transport=Recorder(self))
-        return fieldsync.Client(
+        client = fieldsync.Client(
             self._url, store=self.path, http=http, retry=RETRY, timeout_s=TIMEOUT_S,
             rng=random.Random(f"{self.history.seed} {self.number}"), app_version="1",
             flush_edits=False, now=lambda: utc_now() + self._ahead,
         )  # fmt: skip
+        store = client._engine._store
+        begin = store.transaction
+
+        @contextmanager
+        def transaction(*by: Any) -> Iterator[None]:
+            self.count_down()
+            with begin(*by):
+                yield
+
+        store.transaction = transaction  # type: ignore[method-assign, assignment]
+        return client
 
     # what people do
 
@@ -187,8 +200,8 @@ class Device:
         return True
 
     def die(self, number: int) -> None:
-        """Be killed in a sync, at one of its requests, and start again on what is left."""
-        self.dies_at = number % 10
+        """Be killed in a sync, and start again on what is left: at a request, an answer, a write."""
+        self.dies_at = number % DEATHS
         try:
             self.sync()
         except Died:
