@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from typing import Any, Final
 
 from backend.throttling.rates import DEFAULTS
-from loadtests.bench.processes import list_tree
+from loadtests.bench.processes import list_tree, private_mib
 from tests.faults.rig import WireCaller
 from tests.phones import PUSH
 from tests.recovery.field import Field, running_field
@@ -19,7 +19,6 @@ from tests.recovery.field import Field, running_field
 TIMEOUT_S: Final = 30.0
 PULL: Final = "/api/v1/sync/pull"
 HEAD_BYTES_MAX: Final = 65_536
-MIB: Final = 1024 * 1024
 UNBOUNDED: Final = ",".join(f"{scope}=900000000/1s" for scope in DEFAULTS)
 NO_HTTP: Final = b"Invalid HTTP request received."  # uvicorn's own
 
@@ -91,8 +90,7 @@ class Target:
 
     def memory_mib(self) -> float:
         """What the server's processes have of their own."""
-        tree = list_tree(self.field.servers[0].child.pid)
-        return float(sum(process.memory_full_info().uss for process in tree)) / MIB
+        return sum(map(private_mib, list_tree(self.field.servers[0].child.pid)))
 
     def threads(self) -> int:
         """How many threads they have."""

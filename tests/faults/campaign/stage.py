@@ -29,7 +29,7 @@ from backend.devstack.server import ROOT, Server, start_server
 from backend.devstack.stack import Stack, devstack
 from backend.devstack.valkey import OwnValkey
 from backend.throttling.rates import UNLIMITED
-from loadtests.bench.processes import list_tree
+from loadtests.bench.processes import list_tree, private_mib
 from sync.testing.faulty_link import FaultyLink
 from sync.testing.remote_failpoints import FailpointControl, failpoint_control
 from tests.faults.campaign import ledger
@@ -229,15 +229,14 @@ class Stage:
             waiting = session.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()
         assert found is not None
         assert waiting is not None
-        sizes = [process.memory_full_info().uss for process in list_tree(self.server.child.pid)]
+        processes = list_tree(self.server.child.pid)
         return {
             "open transactions": int(str(found[0])),
             "sessions": int(str(found[1])),
             "waiting locks": int(str(waiting[0])),
-            "largest process MiB": max(sizes) // 2**20,
+            "largest process MiB": int(max(private_mib(process) for process in processes)),
             "connections to servers": sum(
-                len(process.net_connections(kind="tcp4"))
-                for process in list_tree(self.server.child.pid)
+                len(process.net_connections(kind="tcp4")) for process in processes
             ),
         }
 
